@@ -1,0 +1,3 @@
+module github.com/wythefs/wythe
+
+go 1.26
