@@ -2,6 +2,7 @@ package volfile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 )
@@ -13,17 +14,19 @@ func Same(a, b *File) bool {
 		return false
 	}
 	for i, v := range a.Volumes {
-		w := b.Volumes[i]
-		if len(v.Options) != len(w.Options) {
+		if !maps.Equal(v.byKey(), b.Volumes[i].byKey()) {
 			return false
-		}
-		for _, o := range v.Options {
-			if val, ok := w.Get(o.Key); !ok || val != o.Value {
-				return false
-			}
 		}
 	}
 	return true
+}
+
+func (v *Volume) byKey() map[string]string {
+	m := make(map[string]string, len(v.Options))
+	for _, o := range v.Options {
+		m[o.Key] = o.Value
+	}
+	return m
 }
 
 // SameTopology reports whether two volfiles have the same volumes of the same
@@ -79,13 +82,14 @@ func Changes(a, b *File) []Change {
 			continue
 		}
 		n := len(all)
+		before, after := v.byKey(), w.byKey()
 		for _, o := range w.Options {
-			if old, had := v.Get(o.Key); !had || old != o.Value {
+			if old, had := before[o.Key]; !had || old != o.Value {
 				all = append(all, Change{w.Name, w.Type, o.Key, old, o.Value, had, true})
 			}
 		}
 		for _, o := range v.Options {
-			if _, has := w.Get(o.Key); !has {
+			if _, has := after[o.Key]; !has {
 				all = append(all, Change{w.Name, w.Type, o.Key, o.Value, "", true, false})
 			}
 		}
