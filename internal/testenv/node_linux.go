@@ -48,13 +48,6 @@ type config struct {
 // own there. The other must outlive it.
 func Beside(other *Node) Option { return func(c *config) { c.beside = other } }
 
-// nodeDirs are the directories that each Node has for itself.
-var nodeDirs = map[string]string{
-	"run": "/run",
-	"lib": "/var/lib/glusterd",
-	"log": "/var/log/glusterfs",
-}
-
 // The first process of a Node. It sets the stage, says so, and then only waits
 // for its standard input to close. It ignores SIGCHLD so that the kernel buries
 // the daemons that it inherits; glusterd takes a zombie for a running brick.
