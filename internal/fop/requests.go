@@ -3,7 +3,11 @@ package fop
 // The structs below are the fops. Field order is the order on the wire
 // (version 400); the codecs in internal/proto are generated from it. On the
 // wire, XData of the embedded header follows the fields of a request and
-// precedes those of a reply; an Fd travels as a number.
+// precedes those of a reply; an Fd travels as a number. The tag wire tells what
+// the type of a field does not: "-" is not on the wire, "ret" is op_ret, "oflags"
+// are open flags, "payload" stands behind the message with its length in place,
+// "name" has a word before it that says whether there is one, "namelen" is that
+// word, "v400" is left out in version 330.
 
 // Stat asks for the attributes of an object.
 type Stat struct {
@@ -137,7 +141,7 @@ type AttrReply struct {
 type Open struct {
 	Header
 	GFID  GFID
-	Flags uint32 // O… constants
+	Flags uint32 `wire:"oflags"` // O… constants
 	Fd    *Fd    `wire:"-"`
 }
 
@@ -163,9 +167,9 @@ type Read struct {
 type ReadReply struct {
 	ReplyHeader
 	Stat Iatt
-	Data []byte // payload
+	Data []byte `wire:"payload"`
 	// EOF says that Data reaches the end of the file (op_errno ENOENT).
-	EOF bool
+	EOF bool `wire:"-"`
 }
 
 // Write writes Data at Offset.
@@ -174,8 +178,8 @@ type Write struct {
 	GFID   GFID
 	Fd     *Fd
 	Offset uint64
+	Data   []byte `wire:"payload"`
 	Flags  uint32 // open flags of the writer; O_SYNC, O_DSYNC, O_DIRECT, O_APPEND matter
-	Data   []byte // payload
 }
 
 // WriteReply answers Write.
@@ -183,7 +187,7 @@ type WriteReply struct {
 	ReplyHeader
 	Pre  Iatt
 	Post Iatt
-	Size uint32 // bytes written
+	Size uint32 `wire:"ret"` // bytes written
 }
 
 // StatfsReq asks for the figures of the file system below.
@@ -236,7 +240,7 @@ const (
 type Getxattr struct {
 	Header
 	GFID GFID
-	Name string
+	Name string `wire:"name"`
 }
 
 // XattrReply answers Getxattr, Fgetxattr, Xattrop and Fxattrop.
@@ -244,7 +248,7 @@ type XattrReply struct {
 	ReplyHeader
 	Dict *Dict
 	// Size is op_ret: the length of a single value, or of the listing.
-	Size int32
+	Size int32 `wire:"ret"`
 }
 
 // Removexattr removes one attribute, or with an empty Name all keys of XData.
@@ -280,7 +284,7 @@ type Access struct {
 type Create struct {
 	Header
 	Parent GFID
-	Flags  uint32 // O… constants
+	Flags  uint32 `wire:"oflags"` // O… constants
 	Mode   uint32
 	Umask  uint32
 	Name   string
@@ -358,7 +362,7 @@ type ReaddirReply struct {
 	ReplyHeader
 	Entries []Dirent
 	// EOF says that no entries follow (op_errno ENOENT).
-	EOF bool
+	EOF bool `wire:"-"`
 }
 
 // Inodelk locks a byte range of an object for a translator. LkSetWait blocks.
@@ -389,7 +393,7 @@ type Entrylk struct {
 	GFID    GFID
 	Cmd     uint32
 	Type    uint32
-	NameLen uint64
+	NameLen uint64 `wire:"namelen"`
 	Name    string
 	Domain  string
 }
@@ -401,7 +405,7 @@ type Fentrylk struct {
 	Fd      *Fd
 	Cmd     uint32
 	Type    uint32
-	NameLen uint64
+	NameLen uint64 `wire:"namelen"`
 	Name    string
 	Domain  string
 }
@@ -439,7 +443,7 @@ type Fgetxattr struct {
 	Header
 	GFID GFID
 	Fd   *Fd
-	Name string
+	Name string `wire:"name"`
 }
 
 // Fsetxattr is Setxattr on an open file.
@@ -454,18 +458,18 @@ type Fsetxattr struct {
 // Rchecksum asks for checksums of Len bytes at Offset.
 type Rchecksum struct {
 	Header
-	GFID   GFID
+	GFID   GFID `wire:"v400"`
 	Fd     *Fd
 	Offset uint64
 	Len    uint32
-	Flags  uint32
+	Flags  uint32 `wire:"v400"`
 }
 
 // RchecksumReply answers Rchecksum: Weak is Adler-32 begun at 0; Strong is
 // SHA-256 (Flags 1) or MD5 (Flags 0).
 type RchecksumReply struct {
 	ReplyHeader
-	Flags  uint32
+	Flags  uint32 `wire:"v400"`
 	Weak   uint32
 	Strong []byte
 }
@@ -494,7 +498,7 @@ type Setattr struct {
 // Fsetattr is Setattr on an open file.
 type Fsetattr struct {
 	Header
-	GFID  GFID
+	GFID  GFID `wire:"v400"`
 	Fd    *Fd
 	Stat  Iatt
 	Valid int32
@@ -639,10 +643,10 @@ type Put struct {
 	Name   string
 	Mode   uint32
 	Umask  uint32
-	Flags  uint32
+	Flags  uint32 `wire:"oflags"`
 	Offset uint64
+	Data   []byte `wire:"payload"`
 	Xattr  *Dict
-	Data   []byte // payload
 }
 
 // CopyFileRange copies Size bytes between two files of one brick.
@@ -664,7 +668,7 @@ type CopyFileRangeReply struct {
 	Stat    Iatt // of the source
 	PreDst  Iatt
 	PostDst Iatt
-	Size    uint32 // bytes copied
+	Size    uint32 `wire:"ret"` // bytes copied
 }
 
 // Disconnect is not a fop of the wire: the server sends it down a brick's graph
