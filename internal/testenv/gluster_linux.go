@@ -241,3 +241,19 @@ func (g *Glusterd) Volfile(t testing.TB, volume, name string) string {
 	}
 	return string(b)
 }
+
+// Info returns a value of the info file that glusterd keeps of a volume, for
+// example "volume-id", "username" or "password"; "" if it has none.
+func (g *Glusterd) Info(t testing.TB, volume, key string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(g.Dir, "lib", "vols", volume, "info"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(string(b), "\n") {
+		if v, ok := strings.CutPrefix(line, key+"="); ok {
+			return v
+		}
+	}
+	return ""
+}

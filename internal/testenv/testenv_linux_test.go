@@ -81,6 +81,29 @@ func TestLoopFS(t *testing.T) {
 	}
 }
 
+// More file systems at once than a machine has loop devices to begin with.
+func TestManyLoopFS(t *testing.T) {
+	var dirs []string
+	t.Run("mounted", func(t *testing.T) {
+		for range 12 {
+			dirs = append(dirs, testenv.LoopFS(t, "ext4", 16))
+		}
+		for i, d := range dirs {
+			if err := os.WriteFile(d+"/n", fmt.Append(nil, i), 0o644); err != nil {
+				t.Error(err)
+			}
+		}
+		for i, d := range dirs {
+			if b, err := os.ReadFile(d + "/n"); string(b) != fmt.Sprint(i) {
+				t.Errorf("%s/n: %q, %v", d, b, err)
+			}
+		}
+	})
+	if left := leftovers(t, dirs...); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
 // Two instances at once, each with a volume that the real client mounts; then
 // nothing is left of either.
 func TestGluster(t *testing.T) {
@@ -159,6 +182,57 @@ func TestGluster(t *testing.T) {
 	}
 	if scratch := filepath.Dir(dirs[0]); len(leftovers(t, scratch)) > 0 {
 		t.Errorf("left behind: %s", scratch)
+	}
+}
+
+// What tests of our own brick need: another program in the place of glusterfsd,
+// a restart of glusterd, a mount without it, a mount that fails with words.
+func TestGlusterOddJobs(t *testing.T) {
+	g := testenv.Gluster(t)
+	brick := testenv.LoopFS(t, "tmpfs", 64) + "/brick"
+	g.Create(t, "data", brick)
+	g.Set(t, "data", "performance.write-behind", "off", "features.shard", "off")
+
+	script := filepath.Join(g.Dir, "fake")
+	seen := filepath.Join(g.Dir, "seen")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$@\" >"+seen+"\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	g.Bind(t, script, "/usr/sbin/glusterfsd")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := g.CLI(ctx, "volume", "start", "data"); err == nil {
+		t.Error("volume started without a brick program")
+	}
+	if args, err := os.ReadFile(seen); !strings.Contains(string(args), "--brick-port") {
+		t.Errorf("glusterd called ours with %q, %v", args, err)
+	}
+	g.MustRun(t, "umount", "/usr/sbin/glusterfsd")
+	g.StartVolume(t, "data")
+	port := g.BrickPort(t, "data", brick)
+
+	if err := g.Daemon.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-g.Daemon.Done()
+	dir := g.MountVolfile(t, fmt.Sprintf(`volume c
+  type protocol/client
+  option remote-host %s
+  option remote-port %d
+  option remote-subvolume %s
+  option transport-type tcp
+  option username %s
+  option password %s
+end-volume
+`, g.IP, port, brick, g.Info(t, "data", "username"), g.Info(t, "data", "password")))
+	if err := os.WriteFile(dir+"/f", nil, 0o644); err != nil {
+		t.Errorf("create through the brick alone: %v", err)
+	}
+	g.Unmount(t, dir)
+	g.StartDaemon(t)
+	g.WaitOnline(t, "data")
+	if !strings.Contains(g.Log("glusterd.log"), "glusterd") {
+		t.Error("glusterd's log is not found")
 	}
 }
 
