@@ -1,0 +1,163 @@
+package volserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/wythefs/wythe/internal/rpc"
+)
+
+// Failure is what one server said, or how it could not be reached.
+type Failure struct {
+	Server Server
+	Err    error
+}
+
+// ServersError says why no server gave the volfile. It wraps the errors of all,
+// those first in which a server answered.
+type ServersError struct {
+	ID       string
+	Failures []Failure
+}
+
+func (e *ServersError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "no server gives the volfile of %q", e.ID)
+	for i, f := range e.Failures {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		fmt.Fprintf(&b, "%s%s: %v", sep, f.Server, f.Err)
+	}
+	return b.String()
+}
+
+// Unwrap returns the errors of the servers.
+func (e *ServersError) Unwrap() []error {
+	var said, mute []error
+	for _, f := range e.Failures {
+		var r *Refusal
+		if errors.As(f.Err, &r) {
+			said = append(said, f.Err)
+		} else {
+			mute = append(mute, f.Err)
+		}
+	}
+	return append(said, mute...)
+}
+
+// Refusal is an answer of a server without a volfile.
+type Refusal struct {
+	ID    string
+	Errno syscall.Errno
+}
+
+func (e *Refusal) Error() string {
+	switch e.Errno {
+	case syscall.ENOENT:
+		return fmt.Sprintf("it knows no volume %q; check the name with: gluster volume list", e.ID)
+	case syscall.ENOTSUP:
+		return fmt.Sprintf("volume %q needs a newer or older client (this one speaks op-versions %d to %d); "+
+			"compare with: gluster volume get %s cluster.max-op-version", e.ID, minOpVersion, maxOpVersion, e.ID)
+	case syscall.EINVAL:
+		return fmt.Sprintf("it takes %q for no volfile id; give the name of a volume", e.ID)
+	}
+	return fmt.Sprintf("it refuses the volfile of %q: %v", e.ID, e.Errno)
+}
+
+// Unwrap returns the errno.
+func (e *Refusal) Unwrap() error { return e.Errno }
+
+// Fetch gets the volfile: over the connection that there is, else from the
+// servers in turn. The error is a *ServersError when no server of several gave
+// it.
+func (c *Client) Fetch(ctx context.Context) (string, error) {
+	var text string
+	_, err := c.connection(ctx, func(ctx context.Context, conn *rpc.Client) error {
+		answer, err := c.getspec(ctx, conn)
+		if err != nil {
+			return err
+		}
+		text = answer.spec
+		c.learn(answer.servers)
+		return nil
+	})
+	return text, err
+}
+
+func (c *Client) getspec(ctx context.Context, conn *rpc.Client) (*getspecReply, error) {
+	req := &getspecRequest{key: c.cfg.ID, brick: c.cfg.Brick}
+	if c.cfg.Brick == "" {
+		req.flags = flagServersList
+	}
+	reply, err := conn.Call(ctx, &rpc.Request{Prog: handshakeProgram, Vers: handshakeVersion, Proc: handshakeGetspec, Cred: cred(), Args: req})
+	if err != nil {
+		return nil, err
+	}
+	defer reply.Release()
+	answer, err := decodeGetspec(reply.Body)
+	if err != nil {
+		return nil, fmt.Errorf("its answer is not GlusterFS's: %w", err)
+	}
+	if answer.ret < 0 {
+		return nil, &Refusal{c.cfg.ID, answer.errno}
+	}
+	return answer, nil
+}
+
+// learn adds the servers that an answer names: host:port, separated by blanks.
+// The first that is not so ends it, as in GlusterFS.
+func (c *Client) learn(list string) {
+	var more []Server
+	for _, word := range strings.Fields(list) {
+		if !strings.Contains(word, ":") {
+			break
+		}
+		s, err := ParseServer(word)
+		if err != nil {
+			break
+		}
+		more = append(more, s)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range more {
+		if !c.knows(s) && len(c.servers) < maxServers {
+			c.servers = append(c.servers, s)
+			c.log.Info("another volfile server", "server", s.String())
+		}
+	}
+}
+
+const maxServers = 256
+
+// knows reports whether s is among the servers. mu must be held.
+func (c *Client) knows(s Server) bool {
+	for _, t := range c.servers {
+		if t == s {
+			return true
+		}
+	}
+	return false
+}
+
+// reason puts an error about a server into words that help.
+func reason(err error) error {
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns):
+		return fmt.Errorf("%w; check the host name", err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w; is glusterd running there, on that port?", err)
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ETIMEDOUT):
+		return fmt.Errorf("%w; check the address, the network and firewalls", err)
+	case errors.Is(err, syscall.ENOENT):
+		return fmt.Errorf("%w; is glusterd running there?", err)
+	}
+	return err
+}
