@@ -52,12 +52,13 @@ func Gluster(t testing.TB, opts ...Option) *Glusterd {
 // it serves.
 func (g *Glusterd) StartDaemon(t testing.TB) {
 	t.Helper()
-	g.Daemon = g.Start(t, "glusterd", "--no-daemon", "-f", filepath.Join(g.Dir, "glusterd.vol"))
+	daemon := g.Start(t, "glusterd", "--no-daemon", "-f", filepath.Join(g.Dir, "glusterd.vol"))
+	g.Daemon = daemon
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	go func() { // no use to wait for one that ended
 		select {
-		case <-g.Daemon.Done():
+		case <-daemon.Done():
 			cancel()
 		case <-ctx.Done():
 		}

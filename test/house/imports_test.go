@@ -20,7 +20,7 @@ var levels = [][]string{
 	{"internal/xlator", "internal/volfile", "internal/brickfs"}, // the contract of translators; the syntax; bricks at rest
 	{"internal/xlator/*"}, // the translators, each a room of its own
 	{"internal/graph"},
-	{"internal/brick"},
+	{"internal/brick", "internal/mount"}, // graphs at work: a brick process, a mounted volume
 	{"gfapi", "internal/heal", "internal/rebalance"},
 	{"internal/manage"},
 	{"internal/gateway/*", "internal/console"},
