@@ -17,7 +17,7 @@ var levels = [][]string{
 	{"internal/xdr"},
 	{"internal/rpc"},
 	{"internal/proto"},
-	{"internal/xlator", "internal/volfile", "internal/brickfs"}, // the contract of translators; the syntax; bricks at rest
+	{"internal/xlator", "internal/volfile", "internal/brickfs", "internal/volserver"}, // see docs/architecture.md
 	{"internal/xlator/*"}, // the translators, each a room of its own
 	{"internal/graph"},
 	{"internal/brick", "internal/mount"}, // graphs at work: a brick process, a mounted volume
