@@ -1,0 +1,342 @@
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/wythefs/wythe/internal/xdr"
+)
+
+// A Conn is a connection as the server sees it.
+type Conn struct {
+	server *Server
+	conn   net.Conn
+	id     uint64
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	wr     writer
+	rr     recordReader
+	value  atomic.Value
+	peer   string // common name of the peer's certificate
+	denied bool   // the peer's port is not privileged and should be
+
+	received, calls atomic.Uint64
+	callbackXID     atomic.Uint32
+
+	mu          sync.Mutex
+	room        sync.Cond // signalled when outstanding or exempt falls, or at the end
+	outstanding int
+	exempt      int
+	draining    bool
+	drained     chan struct{} // closed when draining and nothing is outstanding
+}
+
+func newConn(ctx context.Context, s *Server, conn net.Conn) *Conn {
+	c := &Conn{
+		server:  s,
+		conn:    conn,
+		id:      s.nextID.Add(1),
+		rr:      newRecordReader(s.MaxRecord),
+		drained: make(chan struct{}),
+	}
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	c.room.L = &c.mu
+	return c
+}
+
+// ID is unique among the server's connections.
+func (c *Conn) ID() uint64 { return c.id }
+
+// RemoteAddr returns the peer's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// LocalAddr returns our address.
+func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+
+// PeerName returns the common name of the peer's certificate; "" without TLS.
+func (c *Conn) PeerName() string { return c.peer }
+
+// Context is done when the connection has ended.
+func (c *Conn) Context() context.Context { return c.ctx }
+
+// Value returns what SetValue stored last, or nil.
+func (c *Conn) Value() any {
+	v, _ := c.value.Load().(box)
+	return v.v
+}
+
+// SetValue stores the server's own state of the connection.
+func (c *Conn) SetValue(v any) { c.value.Store(box{v}) }
+
+type box struct{ v any }
+
+// ConnStats are counters of a connection.
+type ConnStats struct {
+	Calls, BytesSent, BytesReceived uint64
+	Outstanding                     int
+}
+
+// Stats returns the counters.
+func (c *Conn) Stats() ConnStats {
+	c.mu.Lock()
+	outstanding := c.outstanding + c.exempt
+	c.mu.Unlock()
+	return ConnStats{c.calls.Load(), c.wr.sent.Load(), c.received.Load(), outstanding}
+}
+
+// Close ends the connection at once.
+func (c *Conn) Close() error {
+	c.end(ErrClosed)
+	return nil
+}
+
+func (c *Conn) end(cause error) {
+	c.cancel(&ConnError{Addr: c.conn.RemoteAddr().String(), Cause: cause})
+	c.conn.Close()
+	c.mu.Lock()
+	c.room.Broadcast()
+	c.mu.Unlock()
+}
+
+// Callback sends a call to the peer, who never answers it. It does not wait.
+func (c *Conn) Callback(prog, vers, proc uint32, body Appender) error {
+	if c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
+	}
+	if c.wr.backlog() >= maxBacklog {
+		err := fmt.Errorf("the peer does not read its callbacks: %w", syscall.ENOBUFS)
+		c.end(err)
+		return err
+	}
+	head := NewBuffer(minHead)
+	head.B = appendCallHeader(append(head.B, 0, 0, 0, 0), c.callbackXID.Add(1), prog, vers, proc, nil)
+	if body != nil {
+		head.B = body.AppendXDR(head.B)
+	}
+	m := new(message)
+	if !m.set(head, nil, nil) {
+		m.finish()
+		return syscall.EMSGSIZE
+	}
+	return c.wr.send(m)
+}
+
+// serve runs the connection from beginning to end.
+func (c *Conn) serve() {
+	s := c.server
+	stop := context.AfterFunc(c.ctx, func() { c.end(context.Cause(c.ctx)) })
+	defer stop()
+	if err := c.setUp(); err != nil {
+		s.Log.Info("rpc: connection refused", "peer", c.conn.RemoteAddr(), "err", err)
+		c.end(err)
+		return
+	}
+	if s.OnConnect != nil {
+		s.OnConnect(c)
+	}
+	err := c.read()
+	if err != nil && err != io.EOF && c.ctx.Err() == nil && !errors.Is(err, syscall.ECONNRESET) {
+		s.Log.Warn("rpc: closing a connection", "peer", c.conn.RemoteAddr(), "err", err)
+	}
+	c.end(err)
+	c.wr.fail(err)
+	if s.OnDisconnect != nil {
+		s.OnDisconnect(c)
+	}
+}
+
+// setUp does the TLS handshake and sets the options of the socket.
+func (c *Conn) setUp() error {
+	s := c.server
+	timeout := max(s.WriteTimeout, 0)
+	if conn, ok := c.conn.(*net.TCPConn); ok {
+		if err := setKeepAlive(conn, s.KeepAliveIdle, s.KeepAliveInterval, s.KeepAliveCount); err != nil {
+			return err
+		}
+		if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+			c.denied = s.PrivilegedOnly && addr.Port >= 1024
+		}
+		if s.TLS != nil {
+			secure := tls.Server(conn, s.TLS)
+			ctx, cancel := context.WithTimeout(c.ctx, s.HandshakeTimeout)
+			defer cancel()
+			if err := secure.HandshakeContext(ctx); err != nil {
+				return fmt.Errorf("TLS handshake: %w", err)
+			}
+			if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
+				c.peer = certs[0].Subject.CommonName
+			}
+			c.conn = secure
+		}
+	}
+	c.wr.init(c.conn, timeout, c.end)
+	return nil
+}
+
+// read reads records and sends calls on their way until the connection ends.
+func (c *Conn) read() error {
+	for {
+		complete, err := c.rr.next()
+		if err != nil {
+			return err
+		}
+		if complete {
+			buf, _ := c.rr.take()
+			if err := c.record(buf); err != nil {
+				return err
+			}
+			continue
+		}
+		n, err := c.conn.Read(c.rr.space())
+		if n > 0 {
+			c.received.Add(uint64(n))
+			c.rr.filled(n)
+		}
+		if err != nil {
+			if ne, ok := err.(net.Error); ok && ne.Timeout() && c.isDraining() {
+				<-c.ctx.Done()
+				return context.Cause(c.ctx)
+			}
+			return err
+		}
+	}
+}
+
+// record handles one record; an error ends the connection.
+func (c *Conn) record(buf *Buffer) error {
+	d := xdr.NewDecoder(buf.B)
+	xid, kind := d.Uint32(), d.Uint32()
+	switch {
+	case d.Err() != nil:
+		defer buf.Release()
+		return fmt.Errorf("%w: record of %d bytes", ErrMalformed, len(buf.B))
+	case kind == msgReply: // we expect none
+		buf.Release()
+		return nil
+	case kind != msgCall:
+		defer buf.Release()
+		return fmt.Errorf("%w: message type %d", ErrMalformed, kind)
+	}
+	c.calls.Add(1)
+	call := getCall()
+	call.Conn, call.buf, call.XID = c, buf, xid
+	call.exempt = true // until we know better: errors are answered at once
+	call.refs.Store(2)
+	proc, answered := c.admit(call, &d)
+	if answered {
+		call.unref()
+		return nil
+	}
+	c.begin(call, proc)
+	if proc.Inline {
+		call.handle()
+	} else {
+		c.server.workers.run(call)
+	}
+	return nil
+}
+
+// admit decodes the header of a call and finds its procedure. A call that
+// must not be executed is answered.
+func (c *Conn) admit(call *Call, d *xdr.Decoder) (proc *Proc, answered bool) {
+	var h callHeader
+	c.mu.Lock()
+	c.exempt++
+	c.mu.Unlock()
+	if h.decode(d) != nil {
+		call.XID = 0
+		call.Fail(GarbageArgs)
+		return nil, true
+	}
+	call.Prog, call.Vers, call.Proc, call.verf = h.prog, h.vers, h.proc, h.verfFlavor
+	if err := call.Cred.decode(h.flavor, h.credBody); err != nil {
+		stat := AuthOK
+		if !h.flavor.known() {
+			stat = AuthBadCred
+		}
+		call.Deny(stat)
+		return nil, true
+	}
+	if c.denied {
+		call.Deny(AuthRejectedCred)
+		return nil, true
+	}
+	proc, stat := c.server.lookup(h.prog, h.vers, h.proc)
+	if proc == nil {
+		call.Fail(stat)
+		return nil, true
+	}
+	call.Args = d.Rest()
+	call.proc = proc
+	if c.server.OnCall != nil {
+		c.server.OnCall(c, h.prog, h.vers, h.proc)
+	}
+	return proc, false
+}
+
+// begin counts a call, and waits first if there are too many under way.
+func (c *Conn) begin(call *Call, proc *Proc) {
+	limit := c.server.Outstanding
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if proc.Exempt {
+		for c.exempt > maxExempt && c.ctx.Err() == nil {
+			c.room.Wait()
+		}
+		return
+	}
+	c.exempt--
+	call.exempt = false
+	for limit > 0 && c.outstanding >= limit && c.ctx.Err() == nil {
+		c.room.Wait()
+	}
+	c.outstanding++
+}
+
+// answered is called when a reply has left, or has no place to go.
+func (c *Conn) answered(exempt bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if exempt {
+		c.exempt--
+	} else {
+		c.outstanding--
+		if c.draining && c.outstanding == 0 {
+			c.closeDrained()
+		}
+	}
+	c.room.Signal()
+}
+
+func (c *Conn) isDraining() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.draining
+}
+
+// drain makes the connection read no more calls.
+func (c *Conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	c.conn.SetReadDeadline(time.Unix(1, 0))
+	if c.outstanding == 0 {
+		c.closeDrained()
+	}
+}
+
+func (c *Conn) closeDrained() {
+	select {
+	case <-c.drained:
+	default:
+		close(c.drained)
+	}
+}
