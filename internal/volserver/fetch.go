@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/wythefs/wythe/internal/fop"
+	"github.com/wythefs/wythe/internal/proto"
 	"github.com/wythefs/wythe/internal/rpc"
 )
 
@@ -83,31 +86,71 @@ func (c *Client) Fetch(ctx context.Context) (string, error) {
 		if err != nil {
 			return err
 		}
-		text = answer.spec
-		c.learn(answer.servers)
+		text = answer.Spec
+		list := answer.XData.Text("servers-list")
+		if list == "" {
+			list = answer.XData.Text("cluster.brick-vol-servers")
+		}
+		c.learn(list)
 		return nil
 	})
 	return text, err
 }
 
-func (c *Client) getspec(ctx context.Context, conn *rpc.Client) (*getspecReply, error) {
-	req := &getspecRequest{key: c.cfg.ID, brick: c.cfg.Brick}
+// Op-versions of volumes that we can use, those of GlusterFS 10.3.
+const (
+	minOpVersion = 1
+	maxOpVersion = 100000
+)
+
+// flagServersList asks for the names of other servers, too.
+const flagServersList = 1
+
+func (c *Client) getspec(ctx context.Context, conn *rpc.Client) (*proto.GetspecReply, error) {
+	req := &proto.GetspecRequest{Key: c.cfg.ID, XData: fop.NewDict(
+		fop.Pair{Key: "min-op-version", Val: fop.Str(strconv.Itoa(minOpVersion))},
+		fop.Pair{Key: "max-op-version", Val: fop.Str(strconv.Itoa(maxOpVersion))})}
 	if c.cfg.Brick == "" {
-		req.flags = flagServersList
+		req.Flags = flagServersList
+	} else {
+		req.XData.Set("brick_name", fop.Str(c.cfg.Brick))
 	}
-	reply, err := conn.Call(ctx, &rpc.Request{Prog: handshakeProgram, Vers: handshakeVersion, Proc: handshakeGetspec, Cred: cred(), Args: req})
+	reply, err := conn.Call(ctx, &rpc.Request{Prog: proto.ProgHandshake, Vers: proto.VersHandshake, Proc: proto.HandshakeGetspec, Cred: cred(), Args: req})
 	if err != nil {
 		return nil, err
 	}
-	defer reply.Release()
-	answer, err := decodeGetspec(reply.Body)
-	if err != nil {
+	answer := new(proto.GetspecReply)
+	if err := answer.Decode(reply.Body); err != nil {
 		return nil, fmt.Errorf("its answer is not GlusterFS's: %w", err)
 	}
-	if answer.ret < 0 {
-		return nil, &Refusal{c.cfg.ID, answer.errno}
+	if answer.Ret < 0 {
+		return nil, &Refusal{c.cfg.ID, proto.ErrnoFromWire(answer.Errno)}
 	}
 	return answer, nil
+}
+
+// VolumeID asks for the UUID of a volume.
+func (c *Client) VolumeID(ctx context.Context, volume string) (fop.GFID, error) {
+	req := &proto.DictRequest{Dict: fop.NewDict(
+		fop.Pair{Key: "volname", Val: fop.Str(volume)},
+		fop.Pair{Key: "flags", Val: fop.Str("1")})}
+	reply, err := c.Call(ctx, proto.ProgHandshake, proto.VersHandshake, proto.HandshakeGetVolumeInfo, req)
+	if err != nil {
+		return fop.GFID{}, err
+	}
+	answer := new(proto.DictReply)
+	if err := answer.Decode(reply.Body); err != nil {
+		return fop.GFID{}, fmt.Errorf("volume id of %q: %w", volume, err)
+	}
+	if answer.Ret < 0 {
+		return fop.GFID{}, &Refusal{volume, proto.ErrnoFromWire(answer.Errno)}
+	}
+	v, _ := answer.Dict.Get("volume_id")
+	id, ok := v.GFID()
+	if !ok {
+		return fop.GFID{}, fmt.Errorf("volume id of %q: the server sends none: %w", volume, syscall.EPROTO)
+	}
+	return id, nil
 }
 
 // learn adds the servers that an answer names: host:port, separated by blanks.

@@ -27,6 +27,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/wythefs/wythe/internal/proto"
 	"github.com/wythefs/wythe/internal/rpc"
 )
 
@@ -293,7 +294,7 @@ func (c *Client) dial(ctx context.Context, s Server) (*rpc.Client, error) {
 }
 
 func (c *Client) callback(cb *rpc.Callback) {
-	if cb.Prog == callbackProgram && cb.Proc == callbackFetchSpec {
+	if cb.Prog == proto.ProgCallback && cb.Proc == proto.CallbackFetchSpec {
 		c.poke()
 	}
 }
