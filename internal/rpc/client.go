@@ -149,8 +149,10 @@ func NewClient(conn net.Conn, opts ClientOptions) *Client {
 	c.cb.c = c
 	c.wr.init(conn, opts.WriteTimeout, c.fail)
 	c.clock.init(c)
-	c.idleTimer = time.AfterFunc(0, c.idleRead)
+	c.mu.Lock() // the timer may run at once
 	c.idleArmed = true
+	c.idleTimer = time.AfterFunc(0, c.idleRead)
+	c.mu.Unlock()
 	return c
 }
 
