@@ -349,7 +349,7 @@ func TestClose(t *testing.T) {
 
 func BenchmarkDo(b *testing.B) {
 	brick := newBrick()
-	s, err := Open(b.Context(), Config{Volfile: volume(3), Registry: toyRegistry(brick)})
+	s, err := Open(b.Context(), Config{Volfile: volume(3), Registry: toyRegistry(brick), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
