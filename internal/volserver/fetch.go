@@ -123,7 +123,8 @@ func (c *Client) getspec(ctx context.Context, conn *rpc.Client) (*proto.GetspecR
 	if err := answer.Decode(reply.Body); err != nil {
 		return nil, fmt.Errorf("its answer is not GlusterFS's: %w", err)
 	}
-	if answer.Ret < 0 {
+	// An id that is too long makes glusterd answer with success and no text.
+	if answer.Ret < 0 || answer.Spec == "" {
 		return nil, &Refusal{c.cfg.ID, proto.ErrnoFromWire(answer.Errno)}
 	}
 	return answer, nil
