@@ -79,19 +79,26 @@ func (e *events) mute() {
 	e.mu.Unlock()
 }
 
+// raise tells an event of node n to those that hear it. A volume that does not
+// passes it on once, by however many ways it comes.
 func (e *events) raise(g *Graph, n *node, ev fop.Event) {
 	if ev.From == "" {
 		ev.From = n.name
 	}
-	for _, p := range n.parents {
-		if hears, ok := p.handler.(xlator.Notified); ok && !p.skipped {
-			hears.ChildEvent(n.name, ev)
-		} else {
-			e.raise(g, p, ev)
+	seen := map[*node]bool{n: true}
+	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
+		from := queue[0]
+		for _, p := range from.parents {
+			if hears, ok := p.handler.(xlator.Notified); ok && !p.skipped {
+				hears.ChildEvent(from.name, ev)
+			} else if !seen[p] {
+				seen[p] = true
+				queue = append(queue, p)
+			}
 		}
-	}
-	if n == g.top {
-		e.leave(ev)
+		if from == g.top {
+			e.leave(ev)
+		}
 	}
 }
 

@@ -499,3 +499,53 @@ func TestKnownTypes(t *testing.T) {
 		}
 	}
 }
+
+func FuzzBuild(f *testing.F) {
+	f.Add("volume a\ntype toy/leaf\noption knob 3\nend-volume\nvolume b\ntype features/worm\noption worm off\nsubvolumes a\nend-volume")
+	f.Add("volume a\ntype toy/leaf\nend-volume\nvolume b\ntype toy/tunable\nsubvolumes a\nend-volume\nvolume c\ntype toy/tunable\nsubvolumes a b\nend-volume")
+	quiet := slog.New(slog.DiscardHandler)
+	f.Fuzz(func(t *testing.T, text string) {
+		file, err := volfile.Parse(text)
+		if err != nil {
+			return
+		}
+		g, err := Build(t.Context(), file, registry(new(journal)), nil, WithLog(quiet))
+		if err != nil {
+			return
+		}
+		if err := g.Reconfigure(file.Clone()); err != nil {
+			t.Errorf("a graph does not take its own volfile: %v", err)
+		}
+		g.Dump(io.Discard)
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestManyWays: an event does not multiply on the ways up.
+func TestManyWays(t *testing.T) {
+	const depth = 60
+	text := []string{"a0 toy/leaf early=on"}
+	for i := 1; i <= depth; i++ {
+		below := fmt.Sprintf("a%d", i-1)
+		if i > 1 {
+			below += fmt.Sprintf(" b%d", i-1)
+		}
+		text = append(text, fmt.Sprintf("a%d toy/many : %s", i, below), fmt.Sprintf("b%d toy/many : %s", i, below))
+	}
+	text = append(text, fmt.Sprintf("top toy/many : a%d b%d", depth, depth))
+	var j journal
+	reg := registry(&j).With(xlator.Type{Name: "toy/many", MinChildren: 1, MaxChildren: -1, New: func(c xlator.Config) (fop.Handler, error) {
+		return fop.HandlerFunc(func(context.Context, fop.Request) (fop.Reply, error) { return nil, nil }), nil
+	}})
+	heard := 0
+	g, err := Build(t.Context(), stack(t, text...), reg, nil, OnEvent(func(fop.Event) { heard++ }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if heard != 1 || !g.Up() {
+		t.Errorf("heard %d times", heard)
+	}
+}

@@ -223,7 +223,7 @@ func (s *Session) build(ctx context.Context, file *volfile.File, before *running
 		return nil, err
 	}
 	r.g, r.top = g, g.Top()
-	if !hears(file, s.cfg.Registry) {
+	if !hears(file) {
 		return r, nil
 	}
 	if err := g.WaitUp(ctx); err != nil {
@@ -234,7 +234,7 @@ func (s *Session) build(ctx context.Context, file *volfile.File, before *running
 
 // hears reports whether a graph has anything that could tell that it is up: a
 // client of a brick. A graph over a local directory serves at once.
-func hears(file *volfile.File, _ graph.Registry) bool {
+func hears(file *volfile.File) bool {
 	for _, v := range file.Volumes {
 		if v.Type == "protocol/client" {
 			return true
