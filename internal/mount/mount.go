@@ -35,6 +35,7 @@ package mount
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -82,10 +83,12 @@ type Config struct {
 	Registry graph.Registry
 	// Env is for the translators; what is empty is filled in.
 	Env xlator.Env
-	// Dial connects to volfile servers; nil: the ordinary way. (How bricks are
-	// reached is up to the client translator.)
+	// Dial connects to volfile servers, and to bricks unless Env has a Dial of
+	// its own; nil: the ordinary way.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	Log  *slog.Logger // nil: slog.Default()
+	// TLS is used with volfile servers, if set; bricks have options for it.
+	TLS *tls.Config
+	Log *slog.Logger // nil: slog.Default()
 }
 
 // Session is an open volume.
@@ -151,6 +154,9 @@ func fillEnv(cfg *Config) {
 	if e.VolfileID == "" {
 		e.VolfileID = cfg.Volume
 	}
+	if e.Dial == nil {
+		e.Dial = cfg.Dial
+	}
 }
 
 func newUUID() string {
@@ -168,7 +174,7 @@ func (s *Session) open(ctx context.Context) error {
 	case text != "":
 	case len(s.cfg.Servers) > 0:
 		s.cfg.Source = volserver.New(volserver.Config{
-			Servers: s.cfg.Servers, ID: s.cfg.Volume, Dial: s.cfg.Dial, Log: s.log,
+			Servers: s.cfg.Servers, ID: s.cfg.Volume, Dial: s.cfg.Dial, TLS: s.cfg.TLS, OnCall: s.cfg.Env.OnCall, Log: s.log,
 		})
 	default:
 		return fmt.Errorf("no server and no volfile is given: %w", syscall.EINVAL)

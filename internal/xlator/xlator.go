@@ -15,6 +15,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 
 	"github.com/wythefs/wythe/internal/fop"
 )
@@ -65,6 +66,9 @@ type Env struct {
 	// Local finds the Handler of a brick that runs in this process, so that a
 	// client can call it without a socket; nil where there is none.
 	Local func(host, brick string) (fop.Handler, bool)
+	// Dial, when set, makes the connections of client translators, to
+	// portmappers and bricks, in place of the ordinary way.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// OnCall, when set, is called for every request that a client translator
 	// sends, with the RPC program, version and procedure.
 	OnCall func(prog, vers, proc uint32)
