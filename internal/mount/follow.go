@@ -31,8 +31,9 @@ const reopenTimeout = 30 * time.Second
 
 // openFile is what a Session knows about an Fd.
 type openFile struct {
-	fd  *fop.Fd
-	run atomic.Pointer[running] // where it is open
+	fd   *fop.Fd
+	gfid fop.GFID                // as the brick said; who made the Fd may fill it in late
+	run  atomic.Pointer[running] // where it is open
 
 	locked atomic.Bool // posix locks were taken through it
 
@@ -54,26 +55,17 @@ func (o *openFiles) init() {
 }
 
 func (o *openFiles) add(f *openFile) {
-	p := &o[f.fd.GFID[15]%16]
+	p := &o[f.gfid[15]%16]
 	p.mu.Lock()
 	p.all[f] = struct{}{}
 	p.mu.Unlock()
 }
 
-// remove forgets f. The GFID of an Fd may have been filled in after the open,
-// so the part where it should be is only tried first.
 func (o *openFiles) remove(f *openFile) {
-	first := int(f.fd.GFID[15] % 16)
-	for i := range o {
-		p := &o[(first+i)%16]
-		p.mu.Lock()
-		_, ok := p.all[f]
-		delete(p.all, f)
-		p.mu.Unlock()
-		if ok {
-			return
-		}
-	}
+	p := &o[f.gfid[15]%16]
+	p.mu.Lock()
+	delete(p.all, f)
+	p.mu.Unlock()
 }
 
 func (o *openFiles) list() []*openFile {
@@ -147,20 +139,23 @@ func openFd(req fop.Request) (fd, other *fop.Fd) {
 }
 
 // note keeps the books after a request was done in graph r.
-func (s *Session) note(r *running, req fop.Request, err error) {
+func (s *Session) note(r *running, req fop.Request, reply fop.Reply, err error) {
 	var fd *fop.Fd
+	var gfid fop.GFID
 	switch q := req.(type) {
 	case *fop.Open:
-		fd = q.Fd
+		fd, gfid = q.Fd, q.GFID
 	case *fop.Opendir:
-		fd = q.Fd
+		fd, gfid = q.Fd, q.GFID
 	case *fop.Create:
-		fd = q.Fd
+		if created, ok := reply.(*fop.CreateReply); ok && created != nil {
+			fd, gfid = q.Fd, created.Stat.GFID
+		}
 	case *fop.Release:
-		s.forget(q.Fd)
+		s.forget(r, q.Fd)
 		return
 	case *fop.Releasedir:
-		s.forget(q.Fd)
+		s.forget(r, q.Fd)
 		return
 	case *fop.Lk:
 		if f := s.file(q.Fd); f != nil && err == nil && q.Cmd != fop.LkGet && q.Cmd != fop.LkGetFd {
@@ -171,7 +166,7 @@ func (s *Session) note(r *running, req fop.Request, err error) {
 	if fd == nil || err != nil {
 		return
 	}
-	f := &openFile{fd: fd}
+	f := &openFile{fd: fd, gfid: gfid}
 	f.run.Store(r)
 	fd.Set(s, f)
 	s.files.add(f)
@@ -185,7 +180,8 @@ func (s *Session) file(fd *fop.Fd) *openFile {
 	return f
 }
 
-func (s *Session) forget(fd *fop.Fd) {
+// forget ends the books about a file that was released in graph r.
+func (s *Session) forget(r *running, fd *fop.Fd) {
 	f := s.file(fd)
 	if f == nil {
 		return
@@ -195,7 +191,15 @@ func (s *Session) forget(fd *fop.Fd) {
 	f.mu.Lock()
 	f.closed = true
 	f.letGo()
+	now := f.run.Load()
 	f.mu.Unlock()
+	if now != r && now.g != nil {
+		// It was opened there while it was being released here.
+		c := &now.inside[0]
+		c.n.Add(1)
+		now.release(f)
+		now.leave(c)
+	}
 }
 
 // letGo ends that run holds on for f. f.mu must be held.
@@ -208,8 +212,20 @@ func (f *openFile) letGo() {
 	}
 }
 
+// openHere reports whether the open files of a request are open in graph r.
+func (s *Session) openHere(r *running, req fop.Request) bool {
+	fd, other := openFd(req)
+	for _, d := range [...]*fop.Fd{fd, other} {
+		if f := s.file(d); f != nil && f.run.Load() != r {
+			return false
+		}
+	}
+	return true
+}
+
 // doFollowing is Do for requests on open files after a change of graphs.
-func (s *Session) doFollowing(ctx context.Context, req fop.Request, fd, other *fop.Fd) (fop.Reply, error) {
+func (s *Session) doFollowing(ctx context.Context, req fop.Request) (fop.Reply, error) {
+	fd, other := openFd(req)
 	var r *running
 	var c *counter
 	for {
@@ -249,7 +265,7 @@ func (s *Session) doFollowing(ctx context.Context, req fop.Request, fd, other *f
 		break
 	}
 	reply, err := r.top.Do(ctx, req)
-	s.note(r, req, err)
+	s.note(r, req, reply, err)
 	r.leave(c)
 	return reply, err
 }
@@ -291,7 +307,7 @@ func (s *Session) follow(ctx context.Context, f *openFile, to *running) *running
 	defer cancel()
 	if err := f.reopen(ctx, from, to); err != nil {
 		if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ESTALE) {
-			s.log.Warn("open file stays with the old graph", "gfid", f.fd.GFID, "err", err)
+			s.log.Warn("open file stays with the old graph", "gfid", f.gfid, "err", err)
 		}
 		f.stays = true
 		from.files.Add(1)
@@ -299,7 +315,7 @@ func (s *Session) follow(ctx context.Context, f *openFile, to *running) *running
 	}
 	f.run.Store(to)
 	from.mu.Lock()
-	from.gone = append(from.gone, f.fd)
+	from.gone = append(from.gone, f)
 	from.mu.Unlock()
 	return to
 }
@@ -310,34 +326,34 @@ func (f *openFile) reopen(ctx context.Context, from, to *running) error {
 	fd := f.fd
 	cred := fop.Cred{PID: fd.PID}
 	if fd.Dir {
-		_, err := fop.Call(ctx, to.top, &fop.Opendir{Header: fop.Header{Cred: cred}, GFID: fd.GFID, Fd: fd})
+		_, err := fop.Call(ctx, to.top, &fop.Opendir{Header: fop.Header{Cred: cred}, GFID: f.gfid, Fd: fd})
 		return err
 	}
 	if fd.Flags&fop.OAccmode != fop.ORdonly {
 		// Whatever the old graph has not written yet.
-		_, err := fop.Call(ctx, from.top, &fop.Fsync{Header: fop.Header{Cred: cred}, GFID: fd.GFID, Fd: fd, Datasync: 1})
+		_, err := fop.Call(ctx, from.top, &fop.Fsync{Header: fop.Header{Cred: cred}, GFID: f.gfid, Fd: fd, Datasync: 1})
 		if err != nil {
 			return fmt.Errorf("fsync: %w", err)
 		}
 	}
 	flags := fd.Flags &^ (fop.OCreate | fop.OExcl | fop.OTrunc)
-	if _, err := fop.Call(ctx, to.top, &fop.Open{Header: fop.Header{Cred: cred}, GFID: fd.GFID, Flags: flags, Fd: fd}); err != nil {
+	if _, err := fop.Call(ctx, to.top, &fop.Open{Header: fop.Header{Cred: cred}, GFID: f.gfid, Flags: flags, Fd: fd}); err != nil {
 		return err
 	}
 	if !f.locked.Load() {
 		return nil
 	}
-	info, err := fop.Call(ctx, from.top, &fop.Fgetxattr{Header: fop.Header{Cred: cred}, GFID: fd.GFID, Fd: fd, Name: keyLockinfo})
+	info, err := fop.Call(ctx, from.top, &fop.Fgetxattr{Header: fop.Header{Cred: cred}, GFID: f.gfid, Fd: fd, Name: keyLockinfo})
 	if errors.Is(err, syscall.ENODATA) || err == nil && !info.Dict.Has(keyLockinfo) {
 		return nil // all were freed
 	}
 	if err == nil {
 		v, _ := info.Dict.Get(keyLockinfo)
-		_, err = fop.Call(ctx, to.top, &fop.Fsetxattr{Header: fop.Header{Cred: cred}, GFID: fd.GFID, Fd: fd,
+		_, err = fop.Call(ctx, to.top, &fop.Fsetxattr{Header: fop.Header{Cred: cred}, GFID: f.gfid, Fd: fd,
 			Dict: fop.NewDict(fop.Pair{Key: keyLockinfo, Val: v})})
 	}
 	if err != nil {
-		to.top.Do(ctx, &fop.Release{Header: fop.Header{Cred: cred}, GFID: fd.GFID, Fd: fd})
+		to.top.Do(ctx, &fop.Release{Header: fop.Header{Cred: cred}, GFID: f.gfid, Fd: fd})
 		return fmt.Errorf("take locks along: %w", err)
 	}
 	return nil

@@ -24,7 +24,7 @@ type running struct {
 	moved    chan struct{} // something left while draining
 
 	mu   sync.Mutex
-	gone []*fop.Fd // opened here, and now in a later graph
+	gone []*openFile // opened here, and now in a later graph
 }
 
 // counter has a cache line of its own, so that processors do not fight over it.
@@ -101,14 +101,12 @@ func (r *running) drain(ctx context.Context, files bool) error {
 // Do carries out one fop on the volume.
 func (s *Session) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
 	r, c := s.enter()
-	if r.gen > 0 {
-		if fd, other := openFd(req); fd != nil || other != nil {
-			r.leave(c)
-			return s.doFollowing(ctx, req, fd, other)
-		}
+	if r.gen > 0 && !s.openHere(r, req) {
+		r.leave(c)
+		return s.doFollowing(ctx, req)
 	}
 	reply, err := r.top.Do(ctx, req)
-	s.note(r, req, err)
+	s.note(r, req, reply, err)
 	r.leave(c)
 	return reply, err
 }
@@ -116,11 +114,9 @@ func (s *Session) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
 // Start begins a fop without waiting for it.
 func (s *Session) Start(ctx context.Context, req fop.Request) fop.Pending {
 	r, c := s.enter()
-	if r.gen > 0 {
-		if fd, other := openFd(req); fd != nil || other != nil {
-			r.leave(c)
-			return fop.Start(ctx, fop.HandlerFunc(s.Do), req)
-		}
+	if r.gen > 0 && !s.openHere(r, req) {
+		r.leave(c)
+		return fop.Start(ctx, fop.HandlerFunc(s.doFollowing), req)
 	}
 	return &pending{s, r, c, req, fop.Start(ctx, r.top, req)}
 }
@@ -135,7 +131,7 @@ type pending struct {
 
 func (p *pending) Wait() (fop.Reply, error) {
 	reply, err := p.p.Wait()
-	p.s.note(p.r, p.req, err)
+	p.s.note(p.r, p.req, reply, err)
 	p.r.leave(p.c)
 	return reply, err
 }

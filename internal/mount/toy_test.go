@@ -107,7 +107,7 @@ func (t *toyClient) do(req fop.Request) (fop.Reply, error) {
 	switch r := req.(type) {
 	case *fop.Create:
 		b.files[r.Fd.GFID] = &toyFile{}
-		return fop.NewReply(r.Op()), t.open(r.Fd)
+		return &fop.CreateReply{Stat: fop.Iatt{GFID: r.Fd.GFID}}, t.open(r.Fd)
 	case *fop.Open:
 		if r.Flags&(fop.OCreate|fop.OExcl|fop.OTrunc) != 0 {
 			return nil, syscall.EINVAL

@@ -136,7 +136,7 @@ func (s *Session) retire(old *running) {
 	}
 	delete(s.old, old)
 	s.mu.Unlock()
-	old.release()
+	old.releaseGone()
 	if err := old.g.Close(); err != nil {
 		s.log.Warn("closing the old graph", "err", err)
 	}
@@ -156,20 +156,25 @@ func (s *Session) moveFiles() {
 	}
 }
 
-// release has the translators of a graph forget the files that are open in a
+// releaseGone has the translators of a graph forget the files that are open in a
 // later one, so that the Fds do not keep the graph in memory.
-func (r *running) release() {
+func (r *running) releaseGone() {
 	r.mu.Lock()
 	gone := r.gone
 	r.gone = nil
 	r.mu.Unlock()
-	for _, fd := range gone {
-		ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
-		if fd.Dir {
-			r.top.Do(ctx, &fop.Releasedir{GFID: fd.GFID, Fd: fd})
-		} else {
-			r.top.Do(ctx, &fop.Release{GFID: fd.GFID, Fd: fd})
-		}
-		cancel()
+	for _, f := range gone {
+		r.release(f)
+	}
+}
+
+// release releases a file in graph r. There is nobody to tell of an error.
+func (r *running) release(f *openFile) {
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	if f.fd.Dir {
+		r.top.Do(ctx, &fop.Releasedir{GFID: f.gfid, Fd: f.fd})
+	} else {
+		r.top.Do(ctx, &fop.Release{GFID: f.gfid, Fd: f.fd})
 	}
 }
