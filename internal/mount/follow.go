@@ -84,58 +84,13 @@ func (o *openFiles) list() []*openFile {
 // one of a CopyFileRange.
 func openFd(req fop.Request) (fd, other *fop.Fd) {
 	switch r := req.(type) {
-	case *fop.Read:
-		fd = r.Fd
-	case *fop.Write:
-		fd = r.Fd
-	case *fop.Fstat:
-		fd = r.Fd
-	case *fop.Readdir:
-		fd = r.Fd
-	case *fop.Readdirp:
-		fd = r.Fd
-	case *fop.Flush:
-		fd = r.Fd
-	case *fop.Fsync:
-		fd = r.Fd
-	case *fop.Fsyncdir:
-		fd = r.Fd
-	case *fop.Ftruncate:
-		fd = r.Fd
-	case *fop.Fsetattr:
-		fd = r.Fd
-	case *fop.Fsetxattr:
-		fd = r.Fd
-	case *fop.Fgetxattr:
-		fd = r.Fd
-	case *fop.Fremovexattr:
-		fd = r.Fd
-	case *fop.Fxattrop:
-		fd = r.Fd
-	case *fop.Lk:
-		fd = r.Fd
-	case *fop.Finodelk:
-		fd = r.Fd
-	case *fop.Fentrylk:
-		fd = r.Fd
-	case *fop.Fallocate:
-		fd = r.Fd
-	case *fop.Discard:
-		fd = r.Fd
-	case *fop.Zerofill:
-		fd = r.Fd
-	case *fop.Seek:
-		fd = r.Fd
-	case *fop.Rchecksum:
-		fd = r.Fd
+	case *fop.Open, *fop.Opendir, *fop.Create:
+		return nil, nil // it is about to be opened
 	case *fop.CopyFileRange:
-		fd, other = r.Fd, r.DstFd
-	case *fop.Release:
-		fd = r.Fd
-	case *fop.Releasedir:
-		fd = r.Fd
+		return r.Fd, r.DstFd
 	}
-	return fd, other
+	_, fd = fop.Target(req)
+	return fd, nil
 }
 
 // note keeps the books after a request was done in graph r.
