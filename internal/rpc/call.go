@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // A Call is a call that a server received. It must be answered exactly once:
@@ -22,6 +23,7 @@ type Call struct {
 	verf    uint32 // flavor of the caller's verifier
 	buf     *Buffer
 	exempt  bool
+	begun   time.Time // when the reader of the connection began to execute it
 	replied atomic.Bool
 	refs    atomic.Int32 // one for the handler, one for the answer
 	msg     message
@@ -94,6 +96,9 @@ func (c *Call) answer(head *Buffer, payload [][]byte) error {
 	if c.replied.Swap(true) {
 		panic("rpc: call answered twice")
 	}
+	if !c.begun.IsZero() && time.Since(c.begun) > handoverWorth && inputWaits(c.Conn.raw) {
+		c.Conn.lone.overtaken.Store(true)
+	}
 	c.msg.after = c.sent
 	if !c.msg.set(head, nil, payload) {
 		size := c.msg.size
@@ -134,6 +139,7 @@ func (c *Call) unref() {
 	c.Conn = nil
 	c.Args = nil
 	c.proc = nil
+	c.begun = time.Time{}
 	c.Cred.LockOwner = nil
 	c.replied.Store(false)
 	callPool.Put(c)

@@ -18,7 +18,9 @@ import (
 // A Conn is a connection as the server sees it.
 type Conn struct {
 	server *Server
-	conn   net.Conn
+	socket net.Conn        // as accepted
+	conn   net.Conn        // socket, or TLS over it once that is set up
+	raw    syscall.RawConn // of socket; nil if it has none
 	id     uint64
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -27,6 +29,13 @@ type Conn struct {
 	value  atomic.Value
 	peer   string // common name of the peer's certificate
 	denied bool   // the peer's port is not privileged and should be
+
+	// Of the goroutine that reads.
+	lone loneliness
+	// turn is odd while the goroutine that reads executes a call; whoever
+	// makes it even by compare-and-swap reads on.
+	turn atomic.Uint64
+	seen uint64 // turn as the watchdog saw it last
 
 	received, calls atomic.Uint64
 	callbackXID     atomic.Uint32
@@ -42,6 +51,7 @@ type Conn struct {
 func newConn(ctx context.Context, s *Server, conn net.Conn) *Conn {
 	c := &Conn{
 		server:  s,
+		socket:  conn,
 		conn:    conn,
 		id:      s.nextID.Add(1),
 		rr:      newRecordReader(s.MaxRecord),
@@ -56,10 +66,10 @@ func newConn(ctx context.Context, s *Server, conn net.Conn) *Conn {
 func (c *Conn) ID() uint64 { return c.id }
 
 // RemoteAddr returns the peer's address.
-func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+func (c *Conn) RemoteAddr() net.Addr { return c.socket.RemoteAddr() }
 
 // LocalAddr returns our address.
-func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+func (c *Conn) LocalAddr() net.Addr { return c.socket.LocalAddr() }
 
 // PeerName returns the common name of the peer's certificate; "" without TLS.
 func (c *Conn) PeerName() string { return c.peer }
@@ -99,8 +109,8 @@ func (c *Conn) Close() error {
 }
 
 func (c *Conn) end(cause error) {
-	c.cancel(&ConnError{Addr: c.conn.RemoteAddr().String(), Cause: cause})
-	c.conn.Close()
+	c.cancel(&ConnError{Addr: c.socket.RemoteAddr().String(), Cause: cause})
+	c.socket.Close()
 	c.mu.Lock()
 	c.room.Broadcast()
 	c.mu.Unlock()
@@ -132,52 +142,71 @@ func (c *Conn) Callback(prog, vers, proc uint32, body Appender) error {
 // serve runs the connection from beginning to end.
 func (c *Conn) serve() {
 	s := c.server
-	stop := context.AfterFunc(c.ctx, func() { c.end(context.Cause(c.ctx)) })
-	defer stop()
+	context.AfterFunc(c.ctx, func() { c.end(context.Cause(c.ctx)) })
 	if err := c.setUp(); err != nil {
-		s.Log.Info("rpc: connection refused", "peer", c.conn.RemoteAddr(), "err", err)
+		s.Log.Info("rpc: connection refused", "peer", c.socket.RemoteAddr(), "err", err)
 		c.end(err)
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
 		return
 	}
+	s.mu.Lock()
+	s.conns[c] = true
+	s.mu.Unlock()
 	if s.OnConnect != nil {
 		s.OnConnect(c)
 	}
+	c.readOn()
+}
+
+// readOn reads until the connection ends or somebody else reads it.
+func (c *Conn) readOn() {
+	s := c.server
 	err := c.read()
-	if err != nil && err != io.EOF && c.ctx.Err() == nil && !errors.Is(err, syscall.ECONNRESET) {
-		s.Log.Warn("rpc: closing a connection", "peer", c.conn.RemoteAddr(), "err", err)
+	if err == errReadByOther {
+		return
+	}
+	if err != io.EOF && c.ctx.Err() == nil && !errors.Is(err, syscall.ECONNRESET) {
+		s.Log.Warn("rpc: closing a connection", "peer", c.socket.RemoteAddr(), "err", err)
 	}
 	c.end(err)
-	c.wr.fail(err)
+	c.wr.fail(context.Cause(c.ctx))
 	if s.OnDisconnect != nil {
 		s.OnDisconnect(c)
 	}
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
 }
 
 // setUp does the TLS handshake and sets the options of the socket.
 func (c *Conn) setUp() error {
 	s := c.server
-	timeout := max(s.WriteTimeout, 0)
-	if conn, ok := c.conn.(*net.TCPConn); ok {
+	if conn, ok := c.socket.(*net.TCPConn); ok {
 		if err := setKeepAlive(conn, s.KeepAliveIdle, s.KeepAliveInterval, s.KeepAliveCount); err != nil {
 			return err
 		}
-		if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-			c.denied = s.PrivilegedOnly && addr.Port >= 1024
-		}
-		if s.TLS != nil {
-			secure := tls.Server(conn, s.TLS)
-			ctx, cancel := context.WithTimeout(c.ctx, s.HandshakeTimeout)
-			defer cancel()
-			if err := secure.HandshakeContext(ctx); err != nil {
-				return fmt.Errorf("TLS handshake: %w", err)
-			}
-			if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
-				c.peer = certs[0].Subject.CommonName
-			}
-			c.conn = secure
-		}
 	}
-	c.wr.init(c.conn, timeout, c.end)
+	if addr, ok := c.socket.RemoteAddr().(*net.TCPAddr); ok {
+		c.denied = s.PrivilegedOnly && addr.Port >= 1024
+	}
+	if _, local := c.socket.RemoteAddr().(*net.UnixAddr); s.TLS != nil && !local {
+		secure := tls.Server(c.socket, s.TLS)
+		ctx, cancel := context.WithTimeout(c.ctx, s.HandshakeTimeout)
+		defer cancel()
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("TLS handshake: %w", err)
+		}
+		if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
+			c.peer = certs[0].Subject.CommonName
+		}
+		c.conn = secure
+	}
+	if conn, ok := c.socket.(syscall.Conn); ok {
+		c.raw, _ = conn.SyscallConn()
+	}
+	c.wr.init(c.conn, max(s.WriteTimeout, 0), c.end)
 	return nil
 }
 
@@ -235,11 +264,21 @@ func (c *Conn) record(buf *Buffer) error {
 		call.unref()
 		return nil
 	}
-	c.begin(call, proc)
+	others := c.begin(call, proc)
 	if proc.Inline {
 		call.handle()
-	} else {
+		return nil
+	}
+	if !c.lone.alone(others || c.rr.r < c.rr.w) {
 		c.server.workers.run(call)
+		return nil
+	}
+	turn := c.turn.Add(1)
+	call.begun = time.Now()
+	c.server.watchdog.wake()
+	call.handle()
+	if !c.turn.CompareAndSwap(turn, turn+1) {
+		return errReadByOther
 	}
 	return nil
 }
@@ -282,8 +321,9 @@ func (c *Conn) admit(call *Call, d *xdr.Decoder) (proc *Proc, answered bool) {
 	return proc, false
 }
 
-// begin counts a call, and waits first if there are too many under way.
-func (c *Conn) begin(call *Call, proc *Proc) {
+// begin counts a call, and waits first if there are too many under way. It
+// reports whether there are others.
+func (c *Conn) begin(call *Call, proc *Proc) bool {
 	limit := c.server.Outstanding
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -291,7 +331,7 @@ func (c *Conn) begin(call *Call, proc *Proc) {
 		for c.exempt > maxExempt && c.ctx.Err() == nil {
 			c.room.Wait()
 		}
-		return
+		return c.outstanding > 0
 	}
 	c.exempt--
 	call.exempt = false
@@ -299,6 +339,7 @@ func (c *Conn) begin(call *Call, proc *Proc) {
 		c.room.Wait()
 	}
 	c.outstanding++
+	return c.outstanding > 1
 }
 
 // answered is called when a reply has left, or has no place to go.
@@ -327,7 +368,7 @@ func (c *Conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining = true
-	c.conn.SetReadDeadline(time.Unix(1, 0))
+	c.socket.SetReadDeadline(time.Unix(1, 0))
 	if c.outstanding == 0 {
 		c.closeDrained()
 	}

@@ -135,7 +135,34 @@ func setKeepAlive(conn *net.TCPConn, idle, interval time.Duration, count int) er
 }
 
 func (opts *DialOptions) dialTCP(ctx context.Context) (*net.TCPConn, error) {
-	ports := portRange{}
+	host, port, err := net.SplitHostPort(opts.Address)
+	if err != nil {
+		return nil, err
+	}
+	family := strings.Replace(opts.Network, "tcp", "ip", 1)
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, family, host)
+	if err != nil {
+		return nil, err
+	}
+	for i, address := range addresses {
+		var conn *net.TCPConn
+		conn, err = opts.dialAddress(ctx, len(addresses)-i, net.JoinHostPort(address.Unmap().String(), port))
+		if err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+// dialAddress connects to one of the addresses that are left to be tried,
+// which share the time that there is.
+func (opts *DialOptions) dialAddress(ctx context.Context, left int, address string) (*net.TCPConn, error) {
+	if deadline, ok := ctx.Deadline(); ok && left > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+		defer cancel()
+	}
+	ports := portRange{0, 1}
 	switch opts.Ports {
 	case PortHigh:
 		ports = portRange{49151, 1024}
@@ -143,25 +170,25 @@ func (opts *DialOptions) dialTCP(ctx context.Context) (*net.TCPConn, error) {
 		ports = portRange{1023, 1}
 	}
 	dialer := net.Dialer{KeepAlive: -1}
-	for port := ports.first; port >= ports.last && port > 0; port-- {
+	for port := ports.first; port >= ports.last; port-- {
 		if reservedPort(port) {
 			continue
 		}
 		dialer.LocalAddr = &net.TCPAddr{Port: port}
-		conn, err := dialer.DialContext(ctx, opts.Network, opts.Address)
+		conn, err := dialer.DialContext(ctx, opts.Network, address)
 		if err == nil {
 			return conn.(*net.TCPConn), nil
 		}
-		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL) && !boundFailed(err) {
+		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL) && !bindFailed(err) {
 			continue // taken, or left over from an earlier connection
 		}
-		if boundFailed(err) {
+		if bindFailed(err) {
 			break // no right to such ports
 		}
 		return nil, err
 	}
 	dialer.LocalAddr = nil
-	conn, err := dialer.DialContext(ctx, opts.Network, opts.Address)
+	conn, err := dialer.DialContext(ctx, opts.Network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -170,8 +197,8 @@ func (opts *DialOptions) dialTCP(ctx context.Context) (*net.TCPConn, error) {
 
 type portRange struct{ first, last int }
 
-// boundFailed reports whether it was bind that failed, not connect.
-func boundFailed(err error) bool {
+// bindFailed reports whether it was bind that failed, not connect.
+func bindFailed(err error) bool {
 	var call *os.SyscallError
 	return errors.As(err, &call) && call.Syscall == "bind"
 }

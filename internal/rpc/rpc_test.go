@@ -60,6 +60,8 @@ func pattern(n int) []byte {
 	return b
 }
 
+var testPattern = pattern(8 << 20)
+
 func newTestServer(t testing.TB, setup func(*Server), network ...string) *testServer {
 	t.Helper()
 	ts := &testServer{wait: make(chan *Call, 1000), hold: make(chan *Call, 1000)}
@@ -71,11 +73,11 @@ func newTestServer(t testing.TB, setup func(*Server), network ...string) *testSe
 			procRead: {Handle: func(_ context.Context, call *Call) {
 				d := xdr.NewDecoder(call.Args)
 				n, extra := d.Uint32(), d.Uint32()
-				if d.Err() != nil || n > 8<<20 || extra > 1<<20 {
+				if d.Err() != nil || int(n) > len(testPattern) || extra > 1<<20 {
 					call.Fail(GarbageArgs)
 					return
 				}
-				call.Reply(Raw(readHeader(int(extra))), pattern(int(n)))
+				call.Reply(Raw(readHeader(int(extra))), testPattern[:n])
 			}},
 			procWait:  {Handle: func(_ context.Context, call *Call) { ts.wait <- call }, Exempt: true},
 			procCount: {Handle: func(_ context.Context, call *Call) { call.Reply(Raw(xdr.AppendUint32(nil, uint32(len(call.Args))))) }},

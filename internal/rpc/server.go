@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,22 +91,24 @@ type Server struct {
 	start    sync.Once
 	programs programList
 	workers  workers
+	watchdog watchdog
 	running  sync.WaitGroup // connections and Serve loops
 	nextID   atomic.Uint64
 
 	mu        sync.Mutex
 	closed    bool
 	listeners map[net.Listener]struct{}
-	conns     map[*Conn]struct{}
+	conns     map[*Conn]bool // true: set up
 }
 
 func (s *Server) init() {
 	s.programs = s.Programs
+	s.watchdog.init(s)
 	if s.lookupProgram(DumpProgram) == nil {
 		s.programs = append(programList{Dump()}, s.Programs...)
 	}
 	s.listeners = make(map[net.Listener]struct{})
-	s.conns = make(map[*Conn]struct{})
+	s.conns = make(map[*Conn]bool)
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
@@ -210,27 +214,24 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 		c.Close()
 		return
 	}
-	s.conns[c] = struct{}{}
+	s.conns[c] = false
 	s.running.Add(1)
 	s.mu.Unlock()
 	go func() {
 		defer s.running.Done()
-		defer func() {
-			s.mu.Lock()
-			delete(s.conns, c)
-			s.mu.Unlock()
-		}()
 		c.serve()
 	}()
 }
 
-// Conns returns the connections that there are.
+// Conns returns the connections whose set-up is over.
 func (s *Server) Conns() []*Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conns := make([]*Conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
+	for c, ready := range s.conns {
+		if ready {
+			conns = append(conns, c)
+		}
 	}
 	return conns
 }
@@ -254,6 +255,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		c.Close()
 	}
 	s.running.Wait()
+	s.watchdog.stop()
 	s.workers.stop()
 	return err
 }
@@ -264,6 +266,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.running.Wait()
+	s.watchdog.stop()
 	s.workers.stop()
 	return nil
 }
@@ -275,54 +278,6 @@ func (s *Server) stopListening() []*Conn {
 	for ln := range s.listeners {
 		ln.Close()
 	}
-	s.mu.Unlock()
-	return s.Conns()
-}
-
-// workers are goroutines that execute calls. They are kept for a while
-// because their stacks have grown to what the handlers need.
-type workers struct {
-	mu      sync.Mutex
-	idle    []chan *Call
-	stopped bool
-}
-
-const maxIdleWorkers = 64
-
-func (w *workers) run(call *Call) {
-	w.mu.Lock()
-	if n := len(w.idle); n > 0 {
-		worker := w.idle[n-1]
-		w.idle = w.idle[:n-1]
-		w.mu.Unlock()
-		worker <- call
-		return
-	}
-	w.mu.Unlock()
-	go w.work(call)
-}
-
-func (w *workers) work(call *Call) {
-	calls := make(chan *Call, 1)
-	for call != nil {
-		call.handle()
-		w.mu.Lock()
-		if w.stopped || len(w.idle) >= maxIdleWorkers {
-			w.mu.Unlock()
-			return
-		}
-		w.idle = append(w.idle, calls)
-		w.mu.Unlock()
-		call = <-calls
-	}
-}
-
-func (w *workers) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stopped = true
-	for _, worker := range w.idle {
-		worker <- nil
-	}
-	w.idle = nil
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.conns))
 }
