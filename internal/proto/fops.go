@@ -88,6 +88,9 @@ func AppendReply(b []byte, v Version, op fop.Op, reply fop.Reply, err error) (he
 	if empty == nil {
 		empty = new(fop.CommonReply)
 	}
+	if x, ok := empty.(*fop.XattrReply); ok {
+		x.Dict = new(fop.Dict) // zeros, too, which are not NULL
+	}
 	empty.ReplyHead().XData = xdata
 	head, _, _ = appendReply(b, v, op, -1, errno, empty)
 	return head, nil
