@@ -95,6 +95,9 @@ func (c *checker) checkHandle(dir int, bucket, name string) (g fop.GFID, ok bool
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK && st.Nlink == 1:
 		return g, c.checkDirHandleTarget(dir, at, name, g)
 	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		c.special[st.Ino] = true
+	}
 	o := brickfs.At(dir, name)
 	have, bad, err := c.gfidOf(o)
 	if n := c.nameless[st.Ino]; n != nil {
@@ -322,6 +325,7 @@ func (c *checker) checkUnlinked(dir int, name string) {
 		c.report(Problem{Kind: Stray, Path: at, Detail: "not the name of a removed file"}, "", nil)
 		return
 	}
+	c.special[st.Ino] = true
 	if st.Nlink > 1 {
 		c.report(Problem{Kind: Stray, Path: at, GFID: g, Detail: "the removal of the file was not finished; it still has a name", Heals: true},
 			"removed this link; the file keeps its name", func() error { return unix.Unlinkat(dir, name, 0) })

@@ -5,6 +5,7 @@ package posix
 import (
 	"encoding/binary"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,7 @@ type birth struct {
 	o    brickfs.Obj
 	in   *inode
 	born bool // the GFID was set: the handle is ours to remove again
+	lock *sync.Mutex
 }
 
 // begin checks what all makers of entries check.
@@ -64,10 +66,12 @@ func (b *Brick) begin(op string, h *fop.Header, parent fop.GFID, name string) (*
 		n.gid = n.pre.GID
 	}
 	n.in = b.inodes.get(g)
+	n.lock = b.names.lock(parent, name)
 	return n, nil
 }
 
 func (n *birth) end() {
+	n.lock.Unlock()
 	n.dir.put()
 	n.b.inodes.put(n.in)
 }
@@ -347,7 +351,7 @@ func (b *Brick) openExisting(n *birth, flags int) (int, error) {
 	}
 	b.inodes.put(n.in)
 	n.gfid, n.in = g, b.inodes.get(g)
-	b.mend(n.dir, n.name, n.in, &st, false)
+	b.mendLocked(n.dir, n.name, n.in, &st, false)
 	return brickfs.Openat(n.dir.fd, n.name, flags|unix.O_NOFOLLOW, 0)
 }
 
@@ -565,10 +569,16 @@ func (b *Brick) link(r *fop.Link) (*fop.EntryReply, error) {
 	if n.pre, err = b.iattDir(dir); err != nil {
 		return nil, err
 	}
+	defer b.names.lock(r.Parent, r.Name).Unlock()
+	p.in.handle.Lock() // unlink of another name must not count without this one
+	defer p.in.handle.Unlock()
 	n.at("entry")
 	err = unix.Linkat(p.Dir, p.Name, dir.fd, r.Name, 0)
 	if err == syscall.EEXIST && r.XData.Has("force-replace") && b.removeLinkto(n) {
 		err = unix.Linkat(p.Dir, p.Name, dir.fd, r.Name, 0)
+	}
+	if err == syscall.ENOENT {
+		err = syscall.ESTALE // the last name went away meanwhile
 	}
 	if err != nil {
 		return nil, err

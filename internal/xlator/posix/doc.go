@@ -48,7 +48,8 @@
 // They nest in this order; none is held while another brick or a client is
 // waited for:
 //
-//	inode.handle   handle of one directory, across rename and repair
+//	entryLocks     names that an entry fop works on, two in order of stripe
+//	inode.handle   handle and number of names of one object
 //	inode.op       read-modify-write of xattrs and appends of one object
 //	file.mu        position of one open directory
 //	inode.mu       times and counts of one object

@@ -160,7 +160,14 @@ func (b *Brick) adopt(dir *held, r *fop.Lookup, st *unix.Stat_t) (fop.GFID, erro
 	if !ok || g.IsZero() {
 		return fop.GFID{}, syscall.ENODATA
 	}
+	defer b.names.lock(dir.gfid, r.Name).Unlock()
 	o := brickfs.At(dir.fd, r.Name)
+	var again unix.Stat_t
+	if err := statObj(o, &again); err != nil {
+		return fop.GFID{}, err
+	} else if !same(&again, st) {
+		return fop.GFID{}, syscall.ENOENT // replaced meanwhile, and as young
+	}
 	b.at("heal.gfid")
 	if err := b.attrs.Set(o, fop.XattrGFID, g[:], unix.XATTR_CREATE); err != nil && err != syscall.EEXIST {
 		b.warn("cannot give the object a gfid", g, r.Name, err)
@@ -177,19 +184,51 @@ func (b *Brick) adopt(dir *held, r *fop.Lookup, st *unix.Stat_t) (fop.GFID, erro
 // reports whether anything was done. With open, a directory is opened for what
 // will follow.
 func (b *Brick) mend(dir *held, name string, in *inode, st *unix.Stat_t, open bool) bool {
+	if !b.suspicious(in, st) {
+		return false
+	}
+	defer b.names.lock(dir.gfid, name).Unlock()
+	return b.mendLocked(dir, name, in, st, open)
+}
+
+// suspicious reports whether the handle has to be looked at.
+func (b *Brick) suspicious(in *inode, st *unix.Stat_t) bool {
+	if !isDir(st) {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return !in.handled || st.Nlink < 2
+	}
+	if in.gfid == fop.RootGFID {
+		return false
+	}
+	h := b.dirs.get(in.gfid)
+	defer h.put()
+	return h == nil || h.dev != uint64(st.Dev) || h.ino != st.Ino
+}
+
+// still reports whether a name has the object that it had before it was locked.
+func (b *Brick) still(dir *held, name string, g fop.GFID, st *unix.Stat_t) bool {
+	var again unix.Stat_t
+	o := brickfs.At(dir.fd, name)
+	if statObj(o, &again) != nil || !same(&again, st) {
+		return false
+	}
+	have, err := b.gfidOf(o)
+	return err == nil && have == g
+}
+
+// mendLocked is mend with the name locked.
+func (b *Brick) mendLocked(dir *held, name string, in *inode, st *unix.Stat_t, open bool) bool {
 	if isDir(st) {
 		return b.mendDir(dir, name, in, st, open)
-	}
-	in.mu.Lock()
-	done := in.handled && st.Nlink > 1
-	in.mu.Unlock()
-	if done {
-		return false
 	}
 	var have unix.Stat_t
 	handle := brickfs.Handle(in.gfid)
 	err := unix.Fstatat(b.meta, handle, &have, unix.AT_SYMLINK_NOFOLLOW)
 	made := false
+	if err == syscall.ENOENT && !b.still(dir, name, in.gfid, st) {
+		return false
+	}
 	if err == syscall.ENOENT {
 		b.at("heal.handle")
 		if err = b.linkHandle(brickfs.At(dir.fd, name), handle); err == nil {
@@ -212,16 +251,6 @@ func (b *Brick) mend(dir *held, name string, in *inode, st *unix.Stat_t, open bo
 
 // mendDir is mend for a directory.
 func (b *Brick) mendDir(dir *held, name string, in *inode, st *unix.Stat_t, open bool) bool {
-	if in.gfid == fop.RootGFID {
-		return false
-	}
-	if h := b.dirs.get(in.gfid); h != nil {
-		ok := h.dev == uint64(st.Dev) && h.ino == st.Ino
-		h.put()
-		if ok {
-			return false
-		}
-	}
 	in.handle.Lock()
 	defer in.handle.Unlock()
 	made := false
@@ -236,9 +265,8 @@ func (b *Brick) mendDir(dir *held, name string, in *inode, st *unix.Stat_t, open
 		b.warn("the handle of a directory is something else", in.gfid, name, err)
 		return false
 	default:
-		// The name may have moved on since it was seen; a handle is never made
-		// for a name that does not have the object.
-		if g, err := b.gfidOf(brickfs.At(dir.fd, name)); err != nil || g != in.gfid {
+		// A handle is never made for a name that does not have the object.
+		if in.gfid == fop.RootGFID || !b.still(dir, name, in.gfid, st) {
 			return false
 		}
 		b.at("heal.handle")

@@ -42,6 +42,7 @@ type Brick struct {
 
 	opt    atomic.Pointer[settings]
 	inodes inodeTable
+	names  entryLocks
 	dirs   fdCache // O_PATH descriptors of directories
 	files  fdCache // of files used without an open, read-write
 	closer closer

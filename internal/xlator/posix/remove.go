@@ -20,7 +20,16 @@ func (b *Brick) unlink(r *fop.Unlink) (*fop.RemoveReply, error) {
 	if dotName(r.Name) {
 		return nil, syscall.EISDIR
 	}
+	defer b.names.lock(r.Parent, r.Name).Unlock()
 	o := brickfs.At(dir.fd, r.Name)
+	g, err := b.gfidOf(o)
+	if err != nil && err != syscall.ENODATA {
+		return nil, err
+	}
+	in := b.inodes.get(g)
+	defer b.inodes.put(in)
+	in.handle.Lock() // other names must not come or go now
+	defer in.handle.Unlock()
 	var st unix.Stat_t
 	if err := statObj(o, &st); err != nil {
 		return nil, err
@@ -28,12 +37,6 @@ func (b *Brick) unlink(r *fop.Unlink) (*fop.RemoveReply, error) {
 	if isDir(&st) {
 		return nil, syscall.EISDIR
 	}
-	g, err := b.gfidOf(o)
-	if err != nil && err != syscall.ENODATA {
-		return nil, err
-	}
-	in := b.inodes.get(g)
-	defer b.inodes.put(in)
 	reply := &fop.RemoveReply{}
 	if reply.PreParent, err = b.iattDir(dir); err != nil {
 		return nil, err
@@ -181,6 +184,7 @@ func (b *Brick) rmdir(r *fop.Rmdir) (*fop.RemoveReply, error) {
 	case "..":
 		return nil, syscall.ENOTEMPTY
 	}
+	defer b.names.lock(r.Parent, r.Name).Unlock()
 	o := brickfs.At(dir.fd, r.Name)
 	var st unix.Stat_t
 	if err := statObj(o, &st); err != nil {

@@ -50,6 +50,7 @@ func (b *Brick) rename(r *fop.Rename) (*fop.RenameReply, error) {
 	var from, to side
 	defer b.endSide(&from)
 	defer b.endSide(&to)
+	defer b.names.lock2(r.OldParent, r.OldName, r.NewParent, r.NewName)()
 	if err := b.renameSide(&from, r.OldParent, r.OldName); err != nil {
 		return nil, err
 	}
@@ -61,7 +62,9 @@ func (b *Brick) rename(r *fop.Rename) (*fop.RenameReply, error) {
 	if reply.PreOldParent, err = b.iattDir(from.dir); err != nil {
 		return nil, err
 	}
-	if reply.PreNewParent, err = b.iattDir(to.dir); err != nil {
+	if to.dir == from.dir {
+		reply.PreNewParent = reply.PreOldParent
+	} else if reply.PreNewParent, err = b.iattDir(to.dir); err != nil {
 		return nil, err
 	}
 	x := fop.NewDict()
@@ -97,14 +100,16 @@ func (b *Brick) rename(r *fop.Rename) (*fop.RenameReply, error) {
 	reply.Stat = b.iattOf(to.o, &st, from.in)
 	b.at("rename.parent")
 	b.touchDir(from.dir, &r.Time)
-	if to.dir.gfid != from.dir.gfid {
+	if to.dir != from.dir {
 		b.at("rename.newparent")
 		b.touchDir(to.dir, &r.Time)
 	}
 	if reply.PostOldParent, err = b.iattDir(from.dir); err != nil {
 		return nil, err
 	}
-	if reply.PostNewParent, err = b.iattDir(to.dir); err != nil {
+	if to.dir == from.dir {
+		reply.PostNewParent = reply.PostOldParent
+	} else if reply.PostNewParent, err = b.iattDir(to.dir); err != nil {
 		return nil, err
 	}
 	reply.XData = x
@@ -114,6 +119,13 @@ func (b *Brick) rename(r *fop.Rename) (*fop.RenameReply, error) {
 func (b *Brick) renameFile(from, to *side) error {
 	if to.here && isDir(&to.st) {
 		return syscall.EISDIR
+	}
+	if to.here { // other names of the victim must not come or go now
+		to.in.handle.Lock()
+		defer to.in.handle.Unlock()
+		if err := statObj(to.o, &to.st); err != nil {
+			return err
+		}
 	}
 	b.countLink(from.o, from.dir.gfid, -1)
 	b.at("rename.entry")

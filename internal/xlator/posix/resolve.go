@@ -3,6 +3,7 @@
 package posix
 
 import (
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -254,3 +255,41 @@ func (b *Brick) parent(g fop.GFID, name string) (*held, error) {
 }
 
 func dotName(name string) bool { return name == "." || name == ".." }
+
+// entryLocks serialise what this server does to one name: clients of a
+// replicated volume do so by themselves, others do not. Stripes, not one lock
+// per name.
+type entryLocks [1024]sync.Mutex
+
+func (e *entryLocks) stripe(parent fop.GFID, name string) int {
+	h := uint32(2166136261)
+	for _, c := range parent {
+		h = (h ^ uint32(c)) * 16777619
+	}
+	for i := 0; i < len(name); i++ {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return int(h^h>>16) % len(e)
+}
+
+// lock locks one name; unlock the result.
+func (e *entryLocks) lock(parent fop.GFID, name string) *sync.Mutex {
+	m := &e[e.stripe(parent, name)]
+	m.Lock()
+	return m
+}
+
+// lock2 locks two names and returns how to unlock them.
+func (e *entryLocks) lock2(p1 fop.GFID, n1 string, p2 fop.GFID, n2 string) func() {
+	i, j := e.stripe(p1, n1), e.stripe(p2, n2)
+	if i == j {
+		e[i].Lock()
+		return e[i].Unlock
+	}
+	e[min(i, j)].Lock()
+	e[max(i, j)].Lock()
+	return func() {
+		e[i].Unlock()
+		e[j].Unlock()
+	}
+}
