@@ -337,6 +337,15 @@ func (c *checker) checkSides() error {
 	if !c.attrs.Rootless() {
 		return nil
 	}
+	if dir, ok := c.openMeta(lost); ok {
+		c.each(dir, func(name string) {
+			var st unix.Stat_t
+			if unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+				c.special[st.Ino] = true
+			}
+		})
+		unix.Close(dir)
+	}
 	for i := range 256 {
 		sub := fmt.Sprintf("%s/%02x", brickfs.Side, i)
 		dir, ok := c.openMeta(sub)

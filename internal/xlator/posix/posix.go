@@ -60,7 +60,7 @@ const (
 )
 
 // New opens the brick that option directory names, completes its layout where
-// that is missing, and serves it. The error of a directory that is no usable
+// that is missing, and serves it. It clears the umask of the process. The error of a directory that is no usable
 // brick says which directory, what was found, and what to do.
 func New(c xlator.Config) (fop.Handler, error) {
 	if c.Env == nil {
@@ -83,6 +83,7 @@ func New(c xlator.Config) (fop.Handler, error) {
 	}
 	b := &Brick{name: c.Name, dir: c.Options["directory"], log: c.Log, notify: c.Notify, env: c.Env, step: Step}
 	b.opt.Store(opt)
+	unix.Umask(0) // modes are what clients ask for; as GlusterFS, for the whole process
 	limit := raiseFileLimit()
 	b.inodes.init(maxInodes)
 	b.dirs.init(int(min(maxDirs, limit/4)))

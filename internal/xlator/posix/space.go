@@ -64,6 +64,11 @@ func (b *Brick) checkSpace(at int64) {
 }
 
 func (b *Brick) statfs(r *fop.StatfsReq) (*fop.StatfsReply, error) {
+	var p place
+	if err := b.find(r.GFID, &p); err != nil {
+		return nil, err
+	}
+	b.leave(&p)
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(b.root.fd, &st); err != nil {
 		return nil, err
