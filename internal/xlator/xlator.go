@@ -64,7 +64,10 @@ type Env struct {
 	VolfileID    string
 	GlusterdUUID string // of the node, "" if unknown
 	// Local finds the Handler of a brick that runs in this process, so that a
-	// client can call it without a socket; nil where there is none.
+	// client can call it without a socket; nil where there is none. The
+	// Handler acts for one client. It may be an Upcaller. If it is an io.Closer,
+	// Close ends that client's session. Fops on a brick that is gone fail with
+	// ENOTCONN.
 	Local func(host, brick string) (fop.Handler, bool)
 	// Dial, when set, makes the connections of client translators, to
 	// portmappers and bricks, in place of the ordinary way.
@@ -103,4 +106,10 @@ type Closer interface {
 // Dumper writes its state as "key=value" lines for a statedump.
 type Dumper interface {
 	Dump(w io.Writer)
+}
+
+// Upcaller is a Handler of Env.Local that has notices for its client.
+type Upcaller interface {
+	// OnUpcall has f called with every notice. f does not block.
+	OnUpcall(f func(*fop.Upcall))
 }

@@ -6,6 +6,7 @@ package clientside
 
 import (
 	"github.com/wythefs/wythe/internal/graph"
+	"github.com/wythefs/wythe/internal/xlator/client"
 	"github.com/wythefs/wythe/internal/xlator/distribute"
 	"github.com/wythefs/wythe/internal/xlator/utime"
 )
@@ -13,6 +14,7 @@ import (
 // Registry returns the translators of clients.
 func Registry() graph.Registry {
 	return graph.NewRegistry(
+		client.Type,
 		distribute.Type,
 		utime.Type,
 	)
