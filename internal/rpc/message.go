@@ -135,16 +135,16 @@ func appendCallHeader(b []byte, xid, prog, vers, proc uint32, cred *Cred) []byte
 
 // A callHeader is a decoded call before its credential has been looked into.
 type callHeader struct {
-	xid, prog, vers, proc uint32
-	flavor                Flavor
-	credBody              []byte
-	verfFlavor            uint32
+	prog, vers, proc uint32
+	flavor           Flavor
+	credBody         []byte
+	verfFlavor       uint32
 }
 
 // errGarbage marks a call header that gets a GARBAGE_ARGS reply with xid 0.
 var errGarbage = errors.New("rpc: call header does not decode")
 
-// decodeCall reads a call header after the xid and the message type.
+// decode reads a call header after the xid and the message type.
 func (h *callHeader) decode(d *xdr.Decoder) error {
 	if d.Uint32() != rpcVersion {
 		return errGarbage
