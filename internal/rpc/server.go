@@ -24,8 +24,9 @@ type Program struct {
 // A Proc is one procedure.
 type Proc struct {
 	Name string
-	// Handle executes a call. It runs on a goroutine of its own and may
-	// block. The call must be answered exactly once, with one of Call's
+	// Handle executes a call. It may block: if it is executed by the goroutine
+	// that reads the connection, another one reads on after a millisecond or
+	// two (see workers.go). The call must be answered exactly once, with one of Call's
 	// methods, by Handle or later by anybody. ctx is done when the caller's
 	// connection has ended.
 	Handle func(ctx context.Context, call *Call)
