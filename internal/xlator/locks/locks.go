@@ -187,7 +187,7 @@ func (l *Locks) with(g fop.GFID, create bool, fn func(o *object, opt *options)) 
 		}
 		o = &object{gfid: g}
 	}
-	had := o.hasInodelk()
+	had, rev := o.hasInodelk(), o.posix.rev
 	fn(o, l.opts.Load())
 	if has := o.hasInodelk(); has != had {
 		if has {
@@ -195,6 +195,9 @@ func (l *Locks) with(g fop.GFID, create bool, fn func(o *object, opt *options)) 
 		} else {
 			l.inodelks.Add(-1)
 		}
+	}
+	if o.posix.rev != rev && len(o.io) > 0 {
+		o.wakeIO()
 	}
 	switch idle := o.idle(); {
 	case idle && !fresh:
@@ -204,8 +207,6 @@ func (l *Locks) with(g fop.GFID, create bool, fn func(o *object, opt *options)) 
 			s.objects = map[fop.GFID]*object{}
 		}
 		s.objects[g] = o
-	case !idle && len(o.io) > 0:
-		o.wakeIO()
 	}
 	notices := o.takeNotices()
 	s.mu.Unlock()

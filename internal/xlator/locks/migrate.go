@@ -238,7 +238,7 @@ func (l *Locks) metaUnlock(g fop.GFID, h *fop.Header) error {
 				k.w.answer(syscall.EREMOTE)
 			}
 		}
-		*t = posixTable{migrated: true}
+		*t = posixTable{migrated: true, rev: t.rev + 1}
 	})
 	return err
 }

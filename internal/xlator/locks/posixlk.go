@@ -41,6 +41,7 @@ func (l *posixLock) flock() fop.Flock {
 type posixTable struct {
 	granted []*posixLock
 	blocked []*posixLock // first come first
+	rev     uint64       // grows whenever granted changes
 
 	// While meta is set the locks move to another brick: new ones are held back.
 	meta     *fop.Client
@@ -99,6 +100,7 @@ func (t *posixTable) set(l *posixLock, wait bool) (*waiter, syscall.Errno) {
 // insert merges l into the granted locks, splitting others of the same owner. A
 // LockUnlock only takes away. Neighbours that merely touch stay apart.
 func (t *posixTable) insert(l *posixLock) {
+	t.rev++
 	for i := 0; i < len(t.granted); i++ {
 		g := t.granted[i]
 		if !g.overlaps(l) || !g.owner.is(l.owner) {
@@ -152,6 +154,7 @@ func (t *posixTable) grant() {
 
 // preempt takes away every lock of others in conflict with l.
 func (t *posixTable) preempt(l *posixLock) {
+	t.rev++
 	t.granted = slices.DeleteFunc(t.granted, func(g *posixLock) bool { return g.conflicts(l) })
 	t.blocked = slices.DeleteFunc(t.blocked, func(b *posixLock) bool {
 		if !b.conflicts(l) {
@@ -166,6 +169,7 @@ func (t *posixTable) preempt(l *posixLock) {
 // with verdict e. It reports how many of each.
 func (t *posixTable) drop(e syscall.Errno, granted, blocked func(*posixLock) bool) (ng, nb int) {
 	n := len(t.granted)
+	t.rev++
 	if granted != nil {
 		t.granted = slices.DeleteFunc(t.granted, granted)
 	}
