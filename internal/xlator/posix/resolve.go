@@ -216,6 +216,10 @@ func (b *Brick) readDirHandle(g fop.GFID) (parent fop.GFID, name string, err err
 	}
 	parent, name, ok := brickfs.ParseDirTarget(string(buf[:n]))
 	if !ok {
+		var st unix.Stat_t
+		if statObj(brickfs.At(b.meta, brickfs.Handle(g)), &st) == nil && st.Nlink > 1 {
+			return parent, "", syscall.ENOTDIR // a user's symbolic link
+		}
 		return parent, "", syscall.ENOENT
 	}
 	return parent, name, nil
