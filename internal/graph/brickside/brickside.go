@@ -2,12 +2,22 @@ package brickside
 
 import (
 	"github.com/wythefs/wythe/internal/graph"
+	"github.com/wythefs/wythe/internal/xlator/acl"
+	"github.com/wythefs/wythe/internal/xlator/index"
+	"github.com/wythefs/wythe/internal/xlator/locks"
 	"github.com/wythefs/wythe/internal/xlator/posix"
+	"github.com/wythefs/wythe/internal/xlator/server"
+	"github.com/wythefs/wythe/internal/xlator/upcall"
 )
 
 // Registry returns the translators of bricks.
 func Registry() graph.Registry {
 	return graph.NewRegistry(
 		posix.Type,
+		acl.Type,
+		locks.Type,
+		upcall.Type,
+		index.Type,
+		server.Type,
 	)
 }
