@@ -70,6 +70,9 @@ func (d *decoder) finishRequest(proc uint32) (fop.Request, FdRefs, error) {
 // reply's own memory. On failure only the XData of reply travels; reply may be
 // nil.
 func AppendReply(b []byte, v Version, op fop.Op, reply fop.Reply, err error) (head, payload []byte) {
+	if !present(reply) {
+		reply = nil
+	}
 	if err == nil {
 		if reply != nil {
 			ret, errno := success(reply)

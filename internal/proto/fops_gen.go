@@ -514,6 +514,58 @@ func appendReply(b []byte, v Version, op fop.Op, ret, errno int32, reply fop.Rep
 	return b, nil, false
 }
 
+// present reports whether there is a reply behind the interface: fop.Call
+// returns a nil pointer with most errors.
+func present(reply fop.Reply) bool {
+	switch m := reply.(type) {
+	case nil:
+		return false
+	case *fop.StatReply:
+		return m != nil
+	case *fop.ReadlinkReply:
+		return m != nil
+	case *fop.EntryReply:
+		return m != nil
+	case *fop.RemoveReply:
+		return m != nil
+	case *fop.RenameReply:
+		return m != nil
+	case *fop.AttrReply:
+		return m != nil
+	case *fop.OpenReply:
+		return m != nil
+	case *fop.ReadReply:
+		return m != nil
+	case *fop.WriteReply:
+		return m != nil
+	case *fop.StatfsReply:
+		return m != nil
+	case *fop.CommonReply:
+		return m != nil
+	case *fop.XattrReply:
+		return m != nil
+	case *fop.CreateReply:
+		return m != nil
+	case *fop.LkReply:
+		return m != nil
+	case *fop.LookupReply:
+		return m != nil
+	case *fop.ReaddirReply:
+		return m != nil
+	case *fop.RchecksumReply:
+		return m != nil
+	case *fop.SeekReply:
+		return m != nil
+	case *fop.LeaseReply:
+		return m != nil
+	case *fop.GetactivelkReply:
+		return m != nil
+	case *fop.CopyFileRangeReply:
+		return m != nil
+	}
+	return true
+}
+
 // reply reads the reply of a fop into a new struct; nil if there is no such fop.
 func (d *decoder) reply(op fop.Op) fop.Reply {
 	switch op {

@@ -216,6 +216,10 @@ func TestFailures(t *testing.T) {
 			}
 		}
 	}
+	head, _ := AppendReply(nil, V400, fop.OpCreate, (*fop.CreateReply)(nil), syscall.EEXIST)
+	if _, opErr, err := DecodeReply(V400, fop.OpCreate, head); opErr != syscall.EEXIST || err != nil {
+		t.Errorf("nil pointer as a reply: %v, %v", opErr, err)
+	}
 	if _, _, err := DecodeRequest(V400, 49, nil); !errors.Is(err, ErrNoProc) {
 		t.Error(err)
 	}

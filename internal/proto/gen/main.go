@@ -357,6 +357,13 @@ func genDispatch(w *writer, reqs, replies []message, ops map[string][2]string) {
 	}
 	w.line("}\nreturn b, nil, false\n}")
 
+	w.line("\n// present reports whether there is a reply behind the interface: fop.Call\n// returns a nil pointer with most errors.")
+	w.line("func present(reply fop.Reply) bool {\nswitch m := reply.(type) {\ncase nil:\nreturn false")
+	for _, m := range replies {
+		w.line("case *fop.%s:\nreturn m != nil", m.name)
+	}
+	w.line("}\nreturn true\n}")
+
 	w.line("\n// reply reads the reply of a fop into a new struct; nil if there is no such fop.")
 	w.line("func (d *decoder) reply(op fop.Op) fop.Reply {\nswitch op {")
 	w.line("case fop.OpReaddir, fop.OpReaddirp:\nm := new(fop.ReaddirReply)\nd.decodeReaddirReply(op, m)\nreturn m")
