@@ -55,5 +55,5 @@
 //	inode.mu       times and counts of one object
 //	shard locks    of the two caches, leaves
 //
-// Read next: posix.go, resolve.go, create.go.
+// Read next: posix.go, resolve.go, birth.go, create.go.
 package posix

@@ -362,10 +362,14 @@ func (b *Brick) symlinkHandle(g, parent fop.GFID, name string) error {
 
 // handleDirs makes the two directories above a handle.
 func (b *Brick) handleDirs(handle string) error {
-	for _, d := range []string{handle[:2], handle[:5]} {
-		if err := unix.Mkdirat(b.meta, d, 0o700); err != nil && err != syscall.EEXIST {
-			return err
+	err := unix.Mkdirat(b.meta, handle[:5], 0o700)
+	if err == syscall.ENOENT {
+		if err = unix.Mkdirat(b.meta, handle[:2], 0o700); err == nil || err == syscall.EEXIST {
+			err = unix.Mkdirat(b.meta, handle[:5], 0o700)
 		}
 	}
-	return nil
+	if err == syscall.EEXIST {
+		return nil
+	}
+	return err
 }

@@ -58,8 +58,10 @@ func (b *Brick) openFile(r *fop.Open) (*fop.OpenReply, error) {
 	// the data.
 	in := b.inodes.get(r.GFID)
 	defer b.inodes.put(in)
-	in.addFd(1)
-	defer in.addFd(-1)
+	in.mu.Lock()
+	in.fds++
+	in.mu.Unlock()
+	defer b.dropFd(in)
 	var p place
 	if err := b.find(r.GFID, &p); err != nil {
 		return nil, err
@@ -78,12 +80,6 @@ func (b *Brick) openFile(r *fop.Open) (*fop.OpenReply, error) {
 	b.touch(p.Obj, in, &r.Time, r.Time.Flags&ownTimes)
 	b.keep(r.Fd, fd, flags, in, false)
 	return &fop.OpenReply{}, nil
-}
-
-func (in *inode) addFd(n int) {
-	in.mu.Lock()
-	in.fds += n
-	in.mu.Unlock()
 }
 
 // openable refuses what is not to be opened on a brick: opening a device or
@@ -159,14 +155,12 @@ func (b *Brick) release(fd *fop.Fd) (*fop.CommonReply, error) {
 	return &fop.CommonReply{}, nil
 }
 
-// closeFile closes an open file, and with the last one what only open files
+// dropFd counts one open file less; with the last one goes what only open files
 // kept alive.
-func (b *Brick) closeFile(f *file) {
-	in := f.in
+func (b *Brick) dropFd(in *inode) (gone bool) {
 	in.mu.Lock()
 	in.fds--
-	gone := in.fds == 0 && in.unlinked
-	if gone {
+	if gone = in.fds == 0 && in.unlinked; gone {
 		in.unlinked, in.known, in.hasTimes = false, false, false
 		b.at("release.unlinked")
 		o := brickfs.At(b.meta, brickfs.Unlinked+"/"+in.gfid.String())
@@ -177,7 +171,12 @@ func (b *Brick) closeFile(f *file) {
 	if gone {
 		b.files.drop(in.gfid)
 	}
-	if gone || f.flags&unix.O_ACCMODE != unix.O_RDONLY {
+	return gone
+}
+
+func (b *Brick) closeFile(f *file) {
+	in := f.in
+	if gone := b.dropFd(in); gone || f.flags&unix.O_ACCMODE != unix.O_RDONLY {
 		b.closer.close(f.fd)
 	} else {
 		unix.Close(f.fd)
@@ -265,6 +264,10 @@ func (b *Brick) use(fd *fop.Fd, g fop.GFID, flags uint32, u *use) error {
 		u.close = true // without names, or of a special kind: not kept
 	} else {
 		u.h = b.files.add(g, k, nil)
+		var st unix.Stat_t
+		if unix.Fstat(k, &st) != nil || st.Nlink < 2 { // unlink was faster
+			b.files.drop(g)
+		}
 	}
 	return nil
 }

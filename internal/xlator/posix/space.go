@@ -136,6 +136,7 @@ func (b *Brick) change(h *fop.Header, fd *fop.Fd, g fop.GFID, off, size uint64, 
 
 func (b *Brick) fallocate(r *fop.Fallocate) (*fop.AttrReply, error) {
 	mode := r.Flags & unix.FALLOC_FL_KEEP_SIZE
+	b.checkSpace(time.Now().UnixNano()) // it may take a lot at once
 	return b.change(&r.Header, r.Fd, r.GFID, r.Offset, r.Size,
 		func(pre *fop.Iatt) bool { return mode != 0 || r.Offset+r.Size <= pre.Size },
 		func(u *use) error { return fallocate(u.fd, mode, int64(r.Offset), int64(r.Size)) })
