@@ -2,6 +2,9 @@ package brick
 
 import (
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -205,4 +208,26 @@ func splitArgument(s string) (name, value string, hasValue bool, err error) {
 		}
 	}
 	return "", "", false, fmt.Errorf("argument -%c is not known to a brick: %w", s[1], syscall.EINVAL)
+}
+
+// printHelp lists the arguments.
+func printHelp(w io.Writer) {
+	fmt.Fprintln(w, "Usage: wythe brick -s HOST --volfile-id ID --brick-name PATH [argument…]\n       wythe brick -f VOLFILE [argument…]\n\nArguments, those of glusterfsd:")
+	for _, name := range slices.Sorted(maps.Keys(argumentTable)) {
+		arg := argumentTable[name]
+		form := "--" + name
+		switch arg.kind {
+		case argRequired:
+			form += "=VALUE"
+		case argOptional:
+			form += "[=VALUE]"
+		}
+		if arg.short != 0 {
+			form = "-" + string(arg.short) + ", " + form
+		}
+		if arg.set == nil {
+			form += " (no effect)"
+		}
+		fmt.Fprintln(w, "  "+form)
+	}
 }

@@ -98,6 +98,8 @@ func Start(ctx context.Context, o Options) (*Brick, error) {
 		select {
 		case <-ctx.Done():
 			go b.Close()
+		case <-b.failed:
+			go b.Close()
 		case <-sctx.Done():
 		}
 	}()
@@ -184,7 +186,6 @@ func (b *Brick) fail(err error) {
 		b.failure = err
 		b.log.Error("brick ends", "err", err)
 		close(b.failed)
-		go b.Close()
 	})
 }
 

@@ -87,6 +87,9 @@ func (c *Client) Fetch(ctx context.Context) (string, error) {
 			return err
 		}
 		text = answer.Spec
+		if c.cfg.Brick != "" {
+			return nil // a brick belongs to its own node's daemon
+		}
 		list := answer.XData.Text("servers-list")
 		if list == "" {
 			list = answer.XData.Text("cluster.brick-vol-servers")
