@@ -21,9 +21,9 @@ func (b *Brick) iattOf(o brickfs.Obj, st *unix.Stat_t, in *inode) fop.Iatt {
 		Size: uint64(st.Size), Blksize: uint32(st.Blksize),
 		// XFS preallocates; what is beyond the size is nobody's business.
 		Blocks: min(uint64(st.Blocks), (uint64(st.Size)+511)/512),
-		Atime:  fop.Time{Sec: st.Atim.Sec, Nsec: uint32(st.Atim.Nsec)},
-		Mtime:  fop.Time{Sec: st.Mtim.Sec, Nsec: uint32(st.Mtim.Nsec)},
-		Ctime:  fop.Time{Sec: st.Ctim.Sec, Nsec: uint32(st.Ctim.Nsec)},
+		Atime:  fop.Time{Sec: int64(st.Atim.Sec), Nsec: uint32(st.Atim.Nsec)},
+		Mtime:  fop.Time{Sec: int64(st.Mtim.Sec), Nsec: uint32(st.Mtim.Nsec)},
+		Ctime:  fop.Time{Sec: int64(st.Ctim.Sec), Nsec: uint32(st.Ctim.Nsec)},
 		Nlink:  uint32(st.Nlink), UID: st.Uid, GID: st.Gid, Mode: st.Mode,
 	}
 	if !isDir(st) && a.Nlink > 0 {

@@ -131,15 +131,20 @@ func (b *Brick) apply(p *place, want *fop.Iatt, valid int32, pre *fop.Iatt) erro
 	}
 	ts := [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_OMIT}}
 	if valid&fop.SetAtime != 0 {
-		ts[0] = unix.Timespec{Sec: want.Atime.Sec, Nsec: int64(want.Atime.Nsec)}
+		setTimespec(&ts[0].Sec, &ts[0].Nsec, want.Atime)
 	}
 	if valid&fop.SetMtime != 0 {
-		ts[1] = unix.Timespec{Sec: want.Mtime.Sec, Nsec: int64(want.Mtime.Nsec)}
+		setTimespec(&ts[1].Sec, &ts[1].Nsec, want.Mtime)
 	}
 	if p.Fd >= 0 {
 		return unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+itoa(p.Fd), ts[:], 0)
 	}
 	return unix.UtimesNanoAt(p.Dir, p.Name, ts[:], unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// setTimespec fills the parts of a unix.Timespec, whose types differ.
+func setTimespec[T int32 | int64](sec, nsec *T, t fop.Time) {
+	*sec, *nsec = T(t.Sec), T(t.Nsec)
 }
 
 // setTimes brings the recorded times in line with what a setattr did.
