@@ -6,6 +6,7 @@ import (
 	"github.com/wythefs/wythe/internal/xlator/index"
 	"github.com/wythefs/wythe/internal/xlator/locks"
 	"github.com/wythefs/wythe/internal/xlator/posix"
+	"github.com/wythefs/wythe/internal/xlator/selinux"
 	"github.com/wythefs/wythe/internal/xlator/server"
 	"github.com/wythefs/wythe/internal/xlator/upcall"
 )
@@ -18,6 +19,7 @@ func Registry() graph.Registry {
 		locks.Type,
 		upcall.Type,
 		index.Type,
+		selinux.Type,
 		server.Type,
 	)
 }
