@@ -196,7 +196,10 @@ func (c *Client) knows(s Server) bool {
 // reason puts an error about a server into words that help.
 func reason(err error) error {
 	var dns *net.DNSError
+	var refusal *Refusal
 	switch {
+	case errors.As(err, &refusal):
+		return err
 	case errors.As(err, &dns):
 		return fmt.Errorf("%w; check the host name", err)
 	case errors.Is(err, syscall.ECONNREFUSED):
