@@ -1,104 +1,106 @@
-// Package selinux is the translator "features/selinux": it keeps the security
-// label of a client's SELinux, the xattr security.selinux, as
-// trusted.glusterfs.selinux on the brick, where it does not mix with the label
-// that the server's own SELinux puts on the file.
-//
-// What it promises on disk: with the option selinux on, labels that clients set
-// are stored under trusted.glusterfs.selinux, as GlusterFS 10.3 does it.
-//
-// It is the smallest translator of all; read next internal/fop.
+// Package selinux is the translator "features/selinux" of a brick: the label that
+// clients know as xattr security.selinux is kept in trusted.glusterfs.selinux, so
+// that it does not become the label of the brick's own file. GlusterFS 10.3
+// renames it when set and read, not when removed or listed in a lookup; so does
+// this.
 package selinux
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/wythefs/wythe/internal/fop"
 	"github.com/wythefs/wythe/internal/xlator"
 )
-
-// Type is the translator.
-var Type = xlator.Type{
-	Name:        "features/selinux",
-	New:         New,
-	Options:     []xlator.Option{{Key: "selinux", Kind: xlator.KindBool, Default: "on"}},
-	MinChildren: 1,
-	MaxChildren: 1,
-}
 
 const (
 	clientKey = "security.selinux"
 	brickKey  = "trusted.glusterfs.selinux"
 )
 
-type labels struct {
-	child fop.Handler
-	on    atomic.Bool
+// Type is "features/selinux".
+var Type = xlator.Type{
+	Name: "features/selinux", New: New, MinChildren: 1, MaxChildren: 1,
+	Options: []xlator.Option{{Key: "selinux", Kind: xlator.KindBool, Default: "on"}},
 }
 
-// New makes the translator.
+// SELinux is the translator.
+type SELinux struct {
+	next fop.Handler
+	on   atomic.Bool
+}
+
+// New makes a SELinux.
 func New(c xlator.Config) (fop.Handler, error) {
-	l := &labels{child: c.Children[0]}
-	return l, l.Reconfigure(c.Options)
+	if len(c.Children) != 1 {
+		return nil, fmt.Errorf("%s: wants 1 subvolume, has %d: %w", c.Name, len(c.Children), syscall.EINVAL)
+	}
+	s := &SELinux{next: c.Children[0]}
+	return s, s.Reconfigure(c.Options)
 }
 
-// Reconfigure takes the option selinux.
-func (l *labels) Reconfigure(o xlator.Options) error {
-	l.on.Store(o.Bool("selinux", true))
+// Reconfigure takes new options.
+func (s *SELinux) Reconfigure(o xlator.Options) error {
+	s.on.Store(o.Bool("selinux", true))
 	return nil
 }
 
 // Do carries out one fop.
-func (l *labels) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
-	if !l.on.Load() {
-		return l.child.Do(ctx, req)
+func (s *SELinux) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
+	if !s.on.Load() {
+		return s.next.Do(ctx, req)
 	}
-	switch q := req.(type) {
+	switch r := req.(type) {
 	case *fop.Setxattr:
-		if q.Dict.Has(clientKey) {
-			c := *q
-			c.Dict = rename(q.Dict, clientKey, brickKey)
-			req = &c
+		if r.Dict.Has(clientKey) {
+			q := *r
+			q.Dict = rename(r.Dict, clientKey, brickKey)
+			req = &q
 		}
 	case *fop.Fsetxattr:
-		if q.Dict.Has(clientKey) {
-			c := *q
-			c.Dict = rename(q.Dict, clientKey, brickKey)
-			req = &c
+		if r.Dict.Has(clientKey) {
+			q := *r
+			q.Dict = rename(r.Dict, clientKey, brickKey)
+			req = &q
 		}
 	case *fop.Getxattr:
-		if q.Name == clientKey {
-			c := *q
-			c.Name = brickKey
-			req = &c
+		if r.Name == clientKey {
+			q := *r
+			q.Name = brickKey
+			req = &q
 		}
-		return show(l.child.Do(ctx, req))
+		return s.getxattr(ctx, req)
 	case *fop.Fgetxattr:
-		if q.Name == clientKey {
-			c := *q
-			c.Name = brickKey
-			req = &c
+		if r.Name == clientKey {
+			q := *r
+			q.Name = brickKey
+			req = &q
 		}
-		return show(l.child.Do(ctx, req))
+		return s.getxattr(ctx, req)
 	}
-	return l.child.Do(ctx, req)
+	return s.next.Do(ctx, req)
 }
 
-// show gives the label in a reply its name on the client.
-func show(reply fop.Reply, err error) (fop.Reply, error) {
-	r, ok := reply.(*fop.XattrReply)
-	if !ok || r == nil || !r.Dict.Has(brickKey) {
-		return reply, err
+func (s *SELinux) getxattr(ctx context.Context, req fop.Request) (fop.Reply, error) {
+	reply, err := s.next.Do(ctx, req)
+	if r, ok := reply.(*fop.XattrReply); ok && r != nil && r.Dict.Has(brickKey) {
+		r.Dict = rename(r.Dict, brickKey, clientKey)
 	}
-	c := *r
-	c.Dict = rename(r.Dict, brickKey, clientKey)
-	return &c, err
+	return reply, err
 }
 
-// rename returns a copy of d in which the value of one key stands under another.
+// rename returns a copy of d in which key from is called to.
 func rename(d *fop.Dict, from, to string) *fop.Dict {
-	c := d.Clone()
-	v, _ := c.Get(from)
-	c.Delete(from)
-	return c.Set(to, v)
+	out := &fop.Dict{}
+	out.Grow(d.Len())
+	for _, p := range d.Pairs() {
+		if p.Key == from {
+			out.Set(to, p.Val)
+		} else if p.Key != to {
+			out.Append(p.Key, p.Val)
+		}
+	}
+	return out
 }
