@@ -200,7 +200,8 @@ func maySetattr(c *fop.Cred, a *attr, st *fop.Iatt, valid int32) error {
 	if valid&(fop.SetAtime|fop.SetMtime|fop.SetAtimeNow|fop.SetMtimeNow) != 0 && !owner && !a.permits(c, Write) {
 		return syscall.EACCES
 	}
-	if valid&fop.SetUID != 0 && (!owner || st.UID != c.UID) {
+	// Anybody may "change" the owner to who it is; so does GlusterFS 10.3.
+	if valid&fop.SetUID != 0 && st.UID != a.uid {
 		return syscall.EPERM
 	}
 	if valid&fop.SetGID != 0 && (!owner || !c.InGroup(st.GID)) {
