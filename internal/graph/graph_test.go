@@ -52,7 +52,6 @@ type toy struct {
 	name string
 	next []xlator.Child
 	conf xlator.Config
-	up   chan struct{}
 }
 
 func (t *toy) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
@@ -85,10 +84,7 @@ func (p plain) Do(ctx context.Context, req fop.Request) (fop.Reply, error) { ret
 func (p plain) Close() error                                               { return p.t.Close() }
 
 // tunable can be reconfigured and hears events.
-type tunable struct {
-	plain
-	refuse bool
-}
+type tunable struct{ plain }
 
 func (t *tunable) Reconfigure(o xlator.Options) error {
 	if o["refuse"] == "on" {
