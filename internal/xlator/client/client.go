@@ -201,6 +201,13 @@ func (c *Client) begin(ctx context.Context, req fop.Request) (*call, fop.Reply, 
 
 // send encodes and sends req with the numbers of its open files.
 func (c *Client) send(ctx context.Context, l *link, set *settings, req fop.Request, fds proto.FdRefs) *call {
+	k := c.prepare(ctx, l, set, req, fds)
+	k.sent = l.rpc.Start(&k.rpc)
+	return k
+}
+
+// prepare makes the call that send sends.
+func (c *Client) prepare(ctx context.Context, l *link, set *settings, req fop.Request, fds proto.FdRefs) *call {
 	k := calls.Get().(*call)
 	k.c, k.l, k.ctx, k.req, k.fds = c, l, ctx, req, fds
 	k.setCred(req.Head(), set)
@@ -226,7 +233,6 @@ func (c *Client) send(ctx context.Context, l *link, set *settings, req fop.Reque
 			}
 		}
 	}
-	k.sent = l.rpc.Start(&k.rpc)
 	return k
 }
 

@@ -157,12 +157,10 @@ func (c *Client) sendRelease(l *link, gfid fop.GFID, dir bool, num int64) {
 	if dir {
 		req = &fop.Releasedir{Header: head, GFID: gfid}
 	}
-	k := c.send(context.Background(), l, c.set.Load(), req, proto.FdRefs{A: num})
-	c.late.Add(1)
-	go func() {
-		defer c.late.Done()
-		k.plain()
-	}()
+	k := c.prepare(context.Background(), l, c.set.Load(), req, proto.FdRefs{A: num})
+	l.rpc.Send(&k.rpc)
+	*k = call{}
+	calls.Put(k)
 }
 
 // plain waits for the reply of a call of our own.
