@@ -203,7 +203,7 @@ func TestFops(t *testing.T) {
 		{"touch", 0o755, 0o666, &fop.Setattr{GFID: file, Valid: fop.SetMtimeNow}, [3]syscall.Errno{}},
 		{"touch, not mine", 0o755, 0o644, &fop.Setattr{GFID: file, Valid: fop.SetMtime}, [3]syscall.Errno{syscall.EACCES, ok, syscall.EACCES}},
 		{"chown to somebody", 0o755, 0, &fop.Setattr{GFID: file, Valid: fop.SetUID, Stat: fop.Iatt{UID: 5}}, [3]syscall.Errno{syscall.EPERM, syscall.EPERM, syscall.EPERM}},
-		{"chown to myself", 0o755, 0, &fop.Setattr{GFID: file, Valid: fop.SetUID, Stat: fop.Iatt{UID: 1001}}, [3]syscall.Errno{syscall.EPERM, ok, syscall.EPERM}},
+		{"chown to the owner that it has", 0o755, 0, &fop.Setattr{GFID: file, Valid: fop.SetUID, Stat: fop.Iatt{UID: 1001}}, [3]syscall.Errno{}},
 		{"chgrp to own group", 0o755, 0, &fop.Setattr{GFID: file, Valid: fop.SetGID, Stat: fop.Iatt{GID: 3000}}, [3]syscall.Errno{syscall.EPERM, ok, syscall.EPERM}},
 		{"chgrp to a strange group", 0o755, 0, &fop.Setattr{GFID: file, Valid: fop.SetGID, Stat: fop.Iatt{GID: 4000}}, [3]syscall.Errno{syscall.EPERM, syscall.EPERM, syscall.EPERM}},
 		{"setxattr", 0o755, 0o644, &fop.Setxattr{GFID: file, Dict: fop.NewDict(fop.Pair{Key: "user.a", Val: fop.Str("1")})}, [3]syscall.Errno{syscall.EACCES, ok, syscall.EACCES}},
