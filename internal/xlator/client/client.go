@@ -25,9 +25,11 @@ type Client struct {
 	env    *xlator.Env
 	set    atomic.Pointer[settings]
 
-	link atomic.Pointer[link]  // the brick, while it is up
-	why  atomic.Pointer[error] // why link is nil
-	late sync.WaitGroup        // goroutines that wait for replies nobody waits for
+	link    atomic.Pointer[link]  // the brick, while it is up
+	why     atomic.Pointer[error] // why link is nil
+	locking atomic.Bool           // some file may have had a lock; until then a flush is ours to answer
+
+	late sync.WaitGroup // goroutines that wait for replies nobody waits for
 
 	mu       sync.Mutex
 	files    map[*openFile]struct{} // to open again after a reconnect
@@ -196,8 +198,24 @@ func (c *Client) begin(ctx context.Context, req fop.Request) (*call, fop.Reply, 
 	if err != nil {
 		return nil, nil, err
 	}
+	switch r := req.(type) {
+	case *fop.Flush:
+		// All that a brick does at a flush is to drop the owner's locks.
+		if !c.locking.Load() {
+			return nil, &fop.CommonReply{}, nil
+		}
+	case *fop.Lk, *fop.Lease:
+		c.locking.Store(true)
+	case *fop.Fsetxattr:
+		if r.Dict.Has(keyLockinfo) {
+			c.locking.Store(true)
+		}
+	}
 	return c.send(ctx, l, set, req, fds), nil, nil
 }
+
+// keyLockinfo is what moves locks from one graph's files to another's.
+const keyLockinfo = "trusted.glusterfs.lockinfo"
 
 // send encodes and sends req with the numbers of its open files.
 func (c *Client) send(ctx context.Context, l *link, set *settings, req fop.Request, fds proto.FdRefs) *call {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -39,8 +41,11 @@ func TestIntroduction(t *testing.T) {
 	c.wait(fop.EventChildDown)
 	b.start()
 	c.wait(fop.EventChildUp)
-	if len(b.hellos) != 2 {
-		t.Fatalf("%d SETVOLUMEs", len(b.hellos))
+	b.mu.Lock()
+	hellos := b.hellos
+	b.mu.Unlock()
+	if len(hellos) != 2 {
+		t.Fatalf("%d SETVOLUMEs", len(hellos))
 	}
 	for i, want := range []map[string]string{
 		{"volume-id": "", "remote-subvolume": "/brick", "username": "u", "password": "p", "subdir-mount": "/a", "fops-version": "1298437",
@@ -48,11 +53,11 @@ func TestIntroduction(t *testing.T) {
 		{"volume-id": volumeID},
 	} {
 		for k, v := range want {
-			if got := b.hellos[i].Text(k); got != v {
+			if got := hellos[i].Text(k); got != v {
 				t.Errorf("SETVOLUME %d: %s is %q, want %q", i, k, got, v)
 			}
 		}
-		id := b.hellos[i].Text("process-uuid")
+		id := hellos[i].Text("process-uuid")
 		if !strings.HasPrefix(id, "CTX_ID:c0ffee00-0000-4000-8000-000000000001-GRAPH_ID:0-PID:") ||
 			!strings.HasSuffix(id, "-HOST:here-PC_NAME:vol-client-0-RECON_NO:-"+string(rune('0'+i))) {
 			t.Errorf("process-uuid %q", id)
@@ -294,10 +299,10 @@ func TestReopen(t *testing.T) {
 	b.kill()
 	c.wait(fop.EventChildDown)
 	b.seen()
-	var flags uint32
+	var flags atomic.Uint32
 	b.intercept(func(req fop.Request) (fop.Reply, error) {
 		if r, ok := req.(*fop.Open); ok {
-			flags = r.Flags
+			flags.Store(r.Flags)
 		}
 		return nil, errPass
 	})
@@ -307,11 +312,14 @@ func TestReopen(t *testing.T) {
 	if !strings.HasPrefix(calls, "SETVOLUME") || strings.Count(calls, "OPEN") != 2 || !strings.Contains(calls, "OPENDIR") || strings.Count(calls, "LK") != 1 {
 		t.Errorf("after the reconnect the brick saw %s", calls)
 	}
-	if flags != fop.ORdwr|fop.OAppend {
-		t.Errorf("opened again with flags %#o", flags)
+	if flags.Load() != fop.ORdwr|fop.OAppend {
+		t.Errorf("opened again with flags %#o", flags.Load())
 	}
-	if len(b.locks) != 1 || b.cred("LK").PID != 0 || string(b.cred("LK").LockOwner) != "me" {
-		t.Errorf("locks %v of %+v", b.locks, b.cred("LK"))
+	b.mu.Lock()
+	locks := maps.Clone(b.locks)
+	b.mu.Unlock()
+	if len(locks) != 1 || b.cred("LK").PID != 0 || string(b.cred("LK").LockOwner) != "me" {
+		t.Errorf("locks %v of %+v", locks, b.cred("LK"))
 	}
 	read, err := fop.Call(bg, c.Client, &fop.Read{GFID: file.GFID, Fd: file, Size: 100})
 	if err != nil || string(read.Data) != "hello" || !read.EOF {
@@ -520,13 +528,13 @@ func TestFilterDirect(t *testing.T) {
 	b := newBrick(t)
 	c := b.connect(t, "filter-O_DIRECT", "on")
 	file := c.create("f")
-	var seen []uint32
+	seen := make(chan uint32, 10)
 	b.intercept(func(req fop.Request) (fop.Reply, error) {
 		switch r := req.(type) {
 		case *fop.Open:
-			seen = append(seen, r.Flags)
+			seen <- r.Flags
 		case *fop.Write:
-			seen = append(seen, r.Flags)
+			seen <- r.Flags
 		}
 		return nil, errPass
 	})
@@ -534,8 +542,8 @@ func TestFilterDirect(t *testing.T) {
 	open := &fop.Open{GFID: file.GFID, Fd: fd, Flags: fd.Flags}
 	c.Do(bg, open)
 	c.Do(bg, &fop.Write{GFID: file.GFID, Fd: fd, Flags: fd.Flags, Data: []byte("x")})
-	if len(seen) != 2 || seen[0] != fop.OWronly || seen[1] != fop.OWronly {
-		t.Errorf("%o", seen)
+	if o, w := <-seen, <-seen; o != fop.OWronly || w != fop.OWronly {
+		t.Errorf("flags %o and %o", o, w)
 	}
 	if open.Flags != fd.Flags {
 		t.Error("the caller's request was changed")
