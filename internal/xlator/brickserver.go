@@ -34,8 +34,7 @@ type BrickServer interface {
 type LocalBrick interface {
 	fop.Handler
 	Closer
-	// OnUpcall sets who hears the brick's notices; f must not block.
-	OnUpcall(f func(*fop.Upcall))
+	Upcaller
 }
 
 // ClientInfo describes a client of a brick.

@@ -34,7 +34,8 @@ func (s *Server) fopProgram(name string, v proto.Version) *rpc.Program {
 			Handle: func(ctx context.Context, call *rpc.Call) {
 				s.serveFop(ctx, call, v, op)
 			},
-			Exempt: mayWait(op),
+			Exempt:    mayWait(op) || unawaited(op),
+			Unawaited: unawaited(op),
 		}
 	}
 	return &rpc.Program{Name: name, Number: proto.ProgFop, Version: uint32(v), Procs: procs}
@@ -49,6 +50,10 @@ func mayWait(op fop.Op) bool {
 	}
 	return false
 }
+
+// unawaited tells the fops that end the use of a file: a client does not wait
+// for them, and they do not count against what it may have under way.
+func unawaited(op fop.Op) bool { return op == fop.OpRelease || op == fop.OpReleasedir }
 
 // fopReply encodes the answer to a fop. It is pooled: it crosses an interface.
 type fopReply struct {
@@ -181,11 +186,11 @@ func (s *Server) serveSetvolume(ctx context.Context, call *rpc.Call) {
 	}
 	p := call.Conn.Value().(*peer)
 	reply, errno := s.setVolume(ctx, p, string(call.Cred.AppendXDR(nil)), dict)
-	ret := int32(0)
 	if errno != 0 {
-		ret = -1
+		call.Reply(&proto.SetvolumeReply{Ret: -1, Errno: proto.ErrnoToWire(errno), Dict: reply})
+		return
 	}
-	call.Reply(&proto.SetvolumeReply{Ret: ret, Errno: proto.ErrnoToWire(errno), Dict: reply})
+	call.Reply(&proto.SetvolumeReply{Dict: reply})
 }
 
 // serveGetspec tells who mistakes a brick for a management daemon.
