@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/wythefs/wythe/internal/volfile"
@@ -84,8 +85,9 @@ func BrickVolfile(v *Volume, b Brick, shared string) *volfile.File {
 
 // ClientVolfile is the volfile of a client of v. host stands in for bricks
 // without a host of their own. A trusted client gets the volume's username and
-// password.
-func ClientVolfile(v *Volume, host string, trusted bool) *volfile.File {
+// password. Clients ask for the port of a brick at port 24007; where the
+// management listens elsewhere, ports tells it in the volfile.
+func ClientVolfile(v *Volume, host string, trusted bool, ports func(brick string) int) *volfile.File {
 	f := &volfile.File{}
 	var clients []string
 	for i, b := range v.Bricks {
@@ -110,7 +112,11 @@ func ClientVolfile(v *Volume, host string, trusted bool) *volfile.File {
 		}
 		options = append(options,
 			"transport.address-family", family,
-			"transport-type", "tcp",
+			"transport-type", "tcp")
+		if ports != nil {
+			options = append(options, "remote-port", strconv.Itoa(ports(b.Path)))
+		}
+		options = append(options,
 			"remote-subvolume", b.Path,
 			"remote-host", host,
 			"ping-timeout", "42")

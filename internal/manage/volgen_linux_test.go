@@ -48,8 +48,8 @@ func TestVolfilesAreGlusterds(t *testing.T) {
 				bf.Top().Delete("transport.socket.bind-address")
 				sameText(t, "brick "+strconv.Itoa(i), BrickVolfile(v, b, shared).String(), bf.String())
 			}
-			sameText(t, "trusted client", ClientVolfile(v, "", true).String(), theirs)
-			sameText(t, "client", ClientVolfile(v, "", false).String(), g.Volfile(t, c.volume, c.volume+".tcp-fuse.vol"))
+			sameText(t, "trusted client", ClientVolfile(v, "", true, nil).String(), theirs)
+			sameText(t, "client", ClientVolfile(v, "", false, nil).String(), g.Volfile(t, c.volume, c.volume+".tcp-fuse.vol"))
 			g.MustCLI(t, "volume", "delete", c.volume)
 			for _, d := range c.dirs {
 				g.MustRun(t, "rm", "-rf", d)

@@ -1,0 +1,331 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	chunkSize = 1 << 20 // bytes per read and write
+	inFlight  = 8       // chunks of one file under way at once
+	// rewind is how far before the end of a partial file a resumed copy begins:
+	// chunks are written out of order, so that much may have holes.
+	rewind = 2 * inFlight * chunkSize
+)
+
+// transfer copies files and trees from one side to the other.
+//
+// A file is written under a temporary name made from the source's size and
+// time, then renamed, so that a reader never sees half a file and a repeated
+// command goes on where the last one stopped: whole files of the same size and
+// time are not copied again, and a partial one is continued.
+type transfer struct {
+	src, dst tree
+	force    bool // copy even what seems to be there already
+	sync     bool // make every file durable before it gets its name
+	workers  int  // files at once
+	meter    *meter
+	report   func(error) // one failed file; the copy goes on
+
+	buffers sync.Pool
+}
+
+// counts of a transfer.
+type counts struct {
+	Files   int64 `json:"files"`
+	Dirs    int64 `json:"directories"`
+	Links   int64 `json:"symlinks"`
+	Skipped int64 `json:"unchanged"`
+	Resumed int64 `json:"resumed"`
+	Failed  int64 `json:"failed"`
+	Bytes   int64 `json:"bytes"`
+}
+
+// copy copies from to to. A directory needs recursive.
+func (t *transfer) copy(ctx context.Context, from, to string, recursive bool) error {
+	info, err := t.src.Stat(from)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		t.meter.plan(1, info.Size())
+		return t.file(ctx, from, to, info, false)
+	}
+	if !recursive {
+		return usageError{fmt.Errorf("%s is a directory; give -r to copy it with all that is in it", t.src.Show(from))}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, t.workers))
+	err = t.dir(ctx, g, from, to, info)
+	return errors.Join(err, g.Wait())
+}
+
+// dir copies one directory; files go to g.
+func (t *transfer) dir(ctx context.Context, g *errgroup.Group, from, to string, info fs.FileInfo) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := t.dst.Mkdir(to, info.Mode().Perm()|0o700)
+	fresh := err == nil
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	atomic.AddInt64(&t.meter.Dirs, 1)
+	entries, err := t.src.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		src, dst := t.src.Join(from, e.Name()), t.dst.Join(to, e.Name())
+		switch e.Type() {
+		case fs.ModeDir:
+			info, err := e.Info()
+			if err == nil {
+				err = t.dir(ctx, g, src, dst, info)
+			}
+			if err != nil {
+				if ctx.Err() != nil {
+					return err
+				}
+				t.fail(err)
+			}
+		case fs.ModeSymlink:
+			if err := t.symlink(src, dst); err != nil {
+				t.fail(err)
+			}
+		case 0:
+			info, err := e.Info()
+			if err != nil {
+				t.fail(err)
+				continue
+			}
+			t.meter.plan(1, info.Size())
+			g.Go(func() error {
+				if err := t.file(ctx, src, dst, info, fresh); err != nil {
+					if ctx.Err() != nil {
+						return err
+					}
+					t.fail(err)
+				}
+				return nil
+			})
+		default:
+			t.fail(fmt.Errorf("%s: is neither file, directory nor symbolic link; left out", t.src.Show(src)))
+		}
+	}
+	if info.Mode().Perm()&0o700 != 0o700 {
+		return t.dst.Chmod(to, info.Mode().Perm())
+	}
+	return nil
+}
+
+func (t *transfer) fail(err error) {
+	atomic.AddInt64(&t.meter.Failed, 1)
+	t.report(err)
+}
+
+func (t *transfer) symlink(from, to string) error {
+	target, err := t.src.Readlink(from)
+	if err != nil {
+		return err
+	}
+	if old, err := t.dst.Readlink(to); err == nil && old == target {
+		atomic.AddInt64(&t.meter.Skipped, 1)
+		return nil
+	}
+	err = t.dst.Symlink(target, to)
+	if errors.Is(err, fs.ErrExist) {
+		if err = t.dst.Remove(to); err == nil {
+			err = t.dst.Symlink(target, to)
+		}
+	}
+	if err == nil {
+		atomic.AddInt64(&t.meter.Links, 1)
+	}
+	return err
+}
+
+// file copies one regular file. fresh says that the directory was made by this
+// copy, so that nothing can be there yet.
+func (t *transfer) file(ctx context.Context, from, to string, info fs.FileInfo, fresh bool) error {
+	if !t.force && !fresh {
+		if old, err := t.dst.Lstat(to); err == nil && old.Mode().IsRegular() && old.Size() == info.Size() && old.ModTime().Equal(info.ModTime()) {
+			atomic.AddInt64(&t.meter.Skipped, 1)
+			t.meter.skip(info.Size())
+			return nil
+		}
+	}
+	in, err := t.src.OpenFile(from, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	// What one write fills needs no other name meanwhile.
+	if fresh && info.Size() < chunkSize {
+		done, err := t.small(in, to, info)
+		if done || err != nil {
+			return err
+		}
+	}
+	part := t.partName(to, info)
+	out, start, err := t.openPart(part, info)
+	if err != nil {
+		return err
+	}
+	n, err := t.chunks(ctx, in, out, start)
+	if err == nil {
+		err = out.Truncate(n)
+	}
+	if err = t.finish(out, part, info, err); err != nil {
+		if n <= rewind { // too little to go on from
+			t.dst.Remove(part)
+		}
+		return err
+	}
+	if err := t.dst.Rename(part, to); err != nil {
+		return err
+	}
+	atomic.AddInt64(&t.meter.Files, 1)
+	return nil
+}
+
+// small copies a file of less than a chunk under its final name. It reports
+// false if the name is taken.
+func (t *transfer) small(in treeFile, to string, info fs.FileInfo) (bool, error) {
+	out, err := t.dst.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm()|0o200)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if info.Size() > 0 {
+		_, err = t.chunks(context.Background(), in, out, 0)
+	}
+	if err = t.finish(out, to, info, err); err != nil {
+		t.dst.Remove(to)
+		return false, err
+	}
+	atomic.AddInt64(&t.meter.Files, 1)
+	return true, nil
+}
+
+// openPart opens the temporary file of a copy and says where to begin.
+func (t *transfer) openPart(part string, info fs.FileInfo) (out treeFile, start int64, err error) {
+	perm := info.Mode().Perm() | 0o200
+	out, err = t.dst.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if !errors.Is(err, fs.ErrExist) {
+		return out, 0, err
+	}
+	if out, err = t.dst.OpenFile(part, os.O_WRONLY|os.O_CREATE, perm); err != nil {
+		return nil, 0, err
+	}
+	st, err := out.Stat()
+	if err == nil && st.Size() > rewind && !t.force {
+		start = (min(st.Size(), info.Size()) - rewind) / chunkSize * chunkSize
+		atomic.AddInt64(&t.meter.Resumed, 1)
+		t.meter.skip(start)
+	}
+	return out, max(start, 0), nil
+}
+
+// finish gives a written file its permissions and times and closes it, unless
+// err says that it failed.
+func (t *transfer) finish(out treeFile, name string, info fs.FileInfo, err error) error {
+	if err == nil && info.Mode().Perm()&0o200 == 0 {
+		err = t.dst.Chmod(name, info.Mode().Perm())
+	}
+	if err == nil && t.sync {
+		err = out.Sync()
+	}
+	// A volume takes the times from the open file, in one round trip.
+	timer, ok := out.(interface {
+		Chtimes(atime, mtime time.Time) error
+	})
+	if ok && err == nil {
+		err = timer.Chtimes(info.ModTime(), info.ModTime())
+	}
+	err = errors.Join(err, out.Close())
+	if !ok && err == nil {
+		err = t.dst.Chtimes(name, info.ModTime(), info.ModTime())
+	}
+	return err
+}
+
+// partName is the temporary name of a file: the same for the same source.
+func (t *transfer) partName(to string, info fs.FileInfo) string {
+	h := sha256.New()
+	io.WriteString(h, t.dst.Base(to)+"\x00"+strconv.FormatInt(info.Size(), 10)+"\x00"+strconv.FormatInt(info.ModTime().UnixNano(), 10))
+	return t.dst.Join(t.dst.Dir(to), ".wythe-"+hex.EncodeToString(h.Sum(nil)[:8])+".part")
+}
+
+// chunks copies everything from offset start on, several chunks at once, and
+// returns the size of the source.
+func (t *transfer) chunks(ctx context.Context, in treeFile, out treeFile, start int64) (int64, error) {
+	one := func(off int64) (int, error) {
+		buf, _ := t.buffers.Get().(*[]byte)
+		if buf == nil {
+			buf = new([]byte)
+			*buf = make([]byte, chunkSize)
+		}
+		defer t.buffers.Put(buf)
+		n, err := in.ReadAt(*buf, off)
+		if err == io.EOF {
+			err = nil
+		}
+		if n > 0 && err == nil {
+			_, err = out.WriteAt((*buf)[:n], off)
+		}
+		t.meter.add(int64(n))
+		return n, err
+	}
+	// The first chunk alone: most files have no more.
+	n, err := one(start)
+	if err != nil || n < chunkSize {
+		return start + int64(n), err
+	}
+	var end atomic.Int64
+	end.Store(start + chunkSize)
+	var next atomic.Int64
+	next.Store(start + chunkSize)
+	var done atomic.Bool
+	g, gctx := errgroup.WithContext(ctx)
+	for range inFlight {
+		g.Go(func() error {
+			for !done.Load() {
+				if err := gctx.Err(); err != nil {
+					return err
+				}
+				off := next.Add(chunkSize) - chunkSize
+				n, err := one(off)
+				if n < chunkSize {
+					done.Store(true)
+				}
+				for e := off + int64(n); n > 0; {
+					old := end.Load()
+					if e <= old || end.CompareAndSwap(old, e) {
+						break
+					}
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err = g.Wait()
+	return end.Load(), err
+}
