@@ -265,6 +265,13 @@ func (f *File) Chown(uid, gid int) error {
 	return f.setattr("chown", valid, want)
 }
 
+// Chtimes sets the times of access and modification; a zero time.Time leaves one
+// as it is.
+func (f *File) Chtimes(atime, mtime time.Time) error {
+	valid, want := chtimes(atime, mtime)
+	return f.setattr("chtimes", valid, want)
+}
+
 // span checks a range.
 func span(off, size int64) error {
 	if off < 0 || size <= 0 || off > math.MaxInt64-size {

@@ -32,7 +32,7 @@ type mounted struct {
 	umask   uint32
 	timeout time.Duration
 	closed  atomic.Bool
-	end     func() error // ends what is below
+	end     func() error  // ends what is below
 	opened  atomic.Uint64 // files opened so far
 
 	mu    sync.Mutex
@@ -439,19 +439,23 @@ func (v *Volume) Lchown(name string, uid, gid int) error {
 // Chtimes sets the times of last access and change; a zero time leaves one as
 // it is.
 func (v *Volume) Chtimes(name string, atime, mtime time.Time) error {
-	var valid int32
-	var want fop.Iatt
+	valid, want := chtimes(atime, mtime)
+	if valid == 0 {
+		_, err := v.stat("chtimes", name, toTarget)
+		return err
+	}
+	return v.setattr("chtimes", name, toTarget, valid, want)
+}
+
+// chtimes says what to set for Chtimes; a zero time is left as it is.
+func chtimes(atime, mtime time.Time) (valid int32, want fop.Iatt) {
 	if !atime.IsZero() {
 		valid, want.Atime = valid|fop.SetAtime, fopTime(atime)
 	}
 	if !mtime.IsZero() {
 		valid, want.Mtime = valid|fop.SetMtime, fopTime(mtime)
 	}
-	if valid == 0 {
-		_, err := v.stat("chtimes", name, toTarget)
-		return err
-	}
-	return v.setattr("chtimes", name, toTarget, valid, want)
+	return valid, want
 }
 
 // Truncate sets the size of a file.
