@@ -20,7 +20,7 @@ run:
 	$(GO) run ./cmd/wythe demo
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X github.com/wythefs/wythe/internal/cli.Version=$(VERSION)' -o bin/ ./cmd/...
 
 # The part that needs no root and no other programs, for the inner loop.
 quick:
