@@ -373,7 +373,7 @@ func TestLostLock(t *testing.T) {
 				&fop.Read{GFID: file.GFID, Fd: file, Size: 1},
 				&fop.Flush{GFID: file.GFID, Fd: file},
 			} {
-				if _, err := c.Do(bg, req); fop.Errno(err) != syscall.EBADFD {
+				if _, err := c.Do(bg, req); fop.Errno(err) != ebadfd {
 					t.Errorf("%v: %v", req.Op(), err)
 				}
 			}
@@ -396,7 +396,7 @@ func TestUnknownFd(t *testing.T) {
 	if _, err := c.Do(bg, &fop.Write{GFID: file.GFID, Fd: other, Data: []byte("x")}); err != nil {
 		t.Errorf("write without open: %v", err)
 	}
-	if _, err := c.Do(bg, &fop.Flush{GFID: file.GFID, Fd: other}); fop.Errno(err) != syscall.EBADFD {
+	if _, err := c.Do(bg, &fop.Flush{GFID: file.GFID, Fd: other}); fop.Errno(err) != ebadfd {
 		t.Errorf("flush without open: %v", err)
 	}
 	if _, err := c.Do(bg, &fop.Release{GFID: file.GFID, Fd: other}); err != nil {
@@ -416,7 +416,7 @@ func TestUnknownFd(t *testing.T) {
 	if _, err := c.Do(bg, &fop.Read{GFID: file.GFID, Fd: file, Size: 1}); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Do(bg, &fop.Ftruncate{GFID: file.GFID, Fd: file}); fop.Errno(err) != syscall.EBADFD {
+	if _, err := c.Do(bg, &fop.Ftruncate{GFID: file.GFID, Fd: file}); fop.Errno(err) != ebadfd {
 		t.Error(err)
 	}
 	b.intercept(nil)
