@@ -180,12 +180,12 @@ func (b *bench) run(s setup, p phase) (sample, string) {
 	before := cpuOf(b.t, pids)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	var out bytes.Buffer
+	var out, errs bytes.Buffer
 	cmd := b.g.Command(ctx, s.driver, b.g.IP, strconv.Itoa(s.port), "data", dir, p.name,
 		strconv.Itoa(count), strconv.Itoa(p.bytes), strconv.Itoa(p.depth))
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		b.t.Fatalf("%s: %s: %v\n%s", s.name, p.title, err, out.String())
+		b.t.Fatalf("%s: %s: %v\n%s", s.name, p.title, err, errs.String())
 	}
 	var r sample
 	var sum string

@@ -21,6 +21,7 @@ var levels = [][]string{
 	{"internal/xlator/*"}, // the translators, each a room of its own
 	{"internal/graph"},
 	{"internal/brick", "internal/mount"}, // graphs at work: a brick process, a mounted volume
+	{"internal/volume"},                  // handles: GFID in, GFID out
 	{"gfapi", "internal/heal", "internal/rebalance"},
 	{"internal/manage"},
 	{"internal/gateway/*", "internal/console"},
