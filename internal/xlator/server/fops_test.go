@@ -18,6 +18,7 @@ import (
 	"github.com/wythefs/wythe/internal/rpc"
 	"github.com/wythefs/wythe/internal/testenv"
 	"github.com/wythefs/wythe/internal/xlator"
+	"github.com/wythefs/wythe/internal/xlator/mem"
 )
 
 // wait waits for a condition.
@@ -98,13 +99,13 @@ func TestReleaseWaits(t *testing.T) {
 	w := f.client("a")
 	g, n := w.create("file")
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	f.disk.answer = func(_ context.Context, req fop.Request) (fop.Reply, error, bool) {
+	f.disk.intercept(func(_ context.Context, req fop.Request) (fop.Reply, error, bool) {
 		if req.Op() == fop.OpFsync {
 			close(begun)
 			<-goOn
 		}
 		return nil, nil, false
-	}
+	})
 	done := make(chan error, 1)
 	go func() {
 		_, err := w.fop(&fop.Fsync{GFID: g}, n)
@@ -185,13 +186,13 @@ func TestHungFop(t *testing.T) {
 	f := newFixture(t, nil)
 	w := f.client("a")
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	f.disk.answer = func(_ context.Context, req fop.Request) (fop.Reply, error, bool) {
+	f.disk.intercept(func(_ context.Context, req fop.Request) (fop.Reply, error, bool) {
 		if req.Op() == fop.OpStat {
 			close(begun)
 			<-goOn
 		}
 		return nil, nil, false
-	}
+	})
 	go w.fop(&fop.Stat{GFID: fop.RootGFID})
 	<-begun
 	f.disk.forget()
@@ -324,9 +325,11 @@ func mustEncode(t *testing.T, req fop.Request) []byte {
 
 // TestLockXData: the locks translator learns whose lock it is.
 func TestLockXData(t *testing.T) {
-	f := newFixture(t, nil)
-	seen := &spy{Handler: f.bricks[0].Handler}
-	f.bricks[0].Handler = seen
+	seen := &spy{}
+	f := newFixtureWith(t, nil, mem.NewFS(nil), func(h fop.Handler) fop.Handler {
+		seen.Handler = h
+		return seen
+	})
 	w := f.client("CTX_ID:me")
 	for _, x := range []*fop.Dict{nil, fop.NewDict(fop.Pair{Key: "k", Val: fop.Int(1)})} {
 		if _, err := w.fop(&fop.Inodelk{Header: fop.Header{XData: x}, GFID: fop.RootGFID, Cmd: fop.LkSet, Type: fop.LockRead, Domain: "d"}); err != nil {
@@ -517,13 +520,13 @@ func TestShutdown(t *testing.T) {
 	f := newFixture(t, nil)
 	w := f.client("a")
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	f.disk.answer = func(_ context.Context, req fop.Request) (fop.Reply, error, bool) {
+	f.disk.intercept(func(_ context.Context, req fop.Request) (fop.Reply, error, bool) {
 		if req.Op() == fop.OpStatfs {
 			close(begun)
 			<-goOn
 		}
 		return nil, nil, false
-	}
+	})
 	done := make(chan error, 1)
 	go func() {
 		_, err := w.fop(&fop.StatfsReq{GFID: fop.RootGFID})

@@ -46,6 +46,12 @@ func (s *spy) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
 	return s.Handler.Do(ctx, req)
 }
 
+func (s *spy) intercept(answer func(context.Context, fop.Request) (fop.Reply, error, bool)) {
+	s.mu.Lock()
+	s.answer = answer
+	s.mu.Unlock()
+}
+
 func (s *spy) ops() (ops []fop.Op) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,6 +88,12 @@ func newFixture(t testing.TB, opt xlator.Options) *fixture {
 
 func newFixtureOver(t testing.TB, opt xlator.Options, disk fop.Handler) *fixture {
 	t.Helper()
+	return newFixtureWith(t, opt, disk, func(h fop.Handler) fop.Handler { return h })
+}
+
+// newFixtureWith has wrap put something between the server and the locks.
+func newFixtureWith(t testing.TB, opt xlator.Options, disk fop.Handler, wrap func(fop.Handler) fop.Handler) *fixture {
+	t.Helper()
 	f := &fixture{t: t, disk: &spy{Handler: disk}}
 	all := xlator.Options{"auth.addr." + brickName + ".allow": "*", "volume-id." + brickName: "8ce336f6-94d2-4181-a3bb-d33f3e12a289"}
 	for k, v := range opt {
@@ -93,7 +105,7 @@ func newFixtureOver(t testing.TB, opt xlator.Options, disk fop.Handler) *fixture
 	}
 	h, err := New(xlator.Config{
 		Name: "server", Options: all, Log: quiet, Notify: func(fop.Event) {},
-		Children: []xlator.Child{{Name: brickName, Handler: lk}},
+		Children: []xlator.Child{{Name: brickName, Handler: wrap(lk)}},
 		Env:      &xlator.Env{ProcessUUID: "server-uuid"},
 	})
 	if err != nil {
