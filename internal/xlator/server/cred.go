@@ -83,11 +83,11 @@ func (g *groupCache) groups(uid uint32, ttl time.Duration) []uint32 {
 	now := time.Now()
 	g.mu.Lock()
 	e, ok := g.entries[uid]
+	find := g.lookup
 	g.mu.Unlock()
 	if ok && now.Before(e.expires) {
 		return e.gids
 	}
-	find := g.lookup
 	if find == nil {
 		find = systemGroups
 	}

@@ -242,7 +242,9 @@ func TestSameIdentity(t *testing.T) {
 
 func TestCredentials(t *testing.T) {
 	f := newFixture(t, xlator.Options{"manage-gids": "on"})
+	f.groups.mu.Lock()
 	f.groups.lookup = func(uid uint32) []uint32 { return []uint32{uid * 2} }
+	f.groups.mu.Unlock()
 	w := f.client("a", "process-name", "fuse")
 	w.cred = rpc.Cred{Flavor: rpc.AuthGlusterV3, PID: -6, UID: 7, GID: 8, Groups: []uint32{9}, LockOwner: []byte{1, 0, 2},
 		TimeFlags: 3, CTimeSec: 11, CTimeNsec: 12}
