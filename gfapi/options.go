@@ -38,8 +38,25 @@ func newOptions(opts []Option) *options {
 	for _, f := range opts {
 		f(o)
 	}
+	if o.log == nil {
+		o.log = slog.New(warnings{slog.Default().Handler()})
+	}
 	return o
 }
+
+// warnings passes on what goes wrong: a library has no business saying more
+// unasked.
+type warnings struct{ slog.Handler }
+
+func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
+}
+
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{w.Handler.WithAttrs(attrs)}
+}
+
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }
 
 // processCred is who this process is.
 func processCred() Cred {
@@ -69,7 +86,7 @@ func WithVolfile(text string) Option { return func(o *options) { o.volfile = tex
 // user and groups otherwise. See also [Volume.As].
 func WithCredentials(c Cred) Option { return func(o *options) { o.cred = c } }
 
-// WithLogger says where to log; slog.Default() is it otherwise.
+// WithLogger says where to log; otherwise warnings and errors go to slog.Default().
 func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
 // WithTLS uses TLS with the management servers. Whether connections to bricks
