@@ -24,6 +24,7 @@ type Call struct {
 	buf     *Buffer
 	exempt  bool
 	begun   time.Time // when the reader of the connection began to execute it
+	later   bool      // the answer can wait for that to the next call
 	replied atomic.Bool
 	refs    atomic.Int32 // one for the handler, one for the answer
 	msg     message
@@ -105,6 +106,9 @@ func (c *Call) answer(head *Buffer, payload [][]byte) error {
 		c.msg.finish()
 		return fmt.Errorf("rpc: reply of %d bytes: %w", size, syscall.EMSGSIZE)
 	}
+	if c.later && c.Conn.wr.queue(&c.msg) {
+		return nil
+	}
 	return c.Conn.wr.send(&c.msg)
 }
 
@@ -140,6 +144,7 @@ func (c *Call) unref() {
 	c.Args = nil
 	c.proc = nil
 	c.begun = time.Time{}
+	c.later = false
 	c.Cred.LockOwner = nil
 	c.replied.Store(false)
 	callPool.Put(c)

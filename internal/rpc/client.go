@@ -94,7 +94,8 @@ type ClientStats struct {
 // waits, a goroutine takes the role over within some milliseconds, so that
 // callbacks and a disconnect are noticed on an idle connection, too.
 //
-// Lock order: mu before nothing; it is never held while writing or reading.
+// Lock order: mu before writer.mu, and before nothing else; it is never held
+// while writing or reading.
 type Client struct {
 	conn net.Conn
 	addr string
@@ -115,6 +116,7 @@ type Client struct {
 	leader    *Pending // who has the reader's role; &c.idle: the idle reader
 	followers followerList
 	idle      Pending // stands for the idle reader
+	unsent    bool    // Send has left something in wr's queue
 	woken     bool    // a follower got its reply since the role was handed on
 	handovers uint64  // how often the role was given up
 	seen      uint64  // handovers when idleTimer was set
@@ -212,6 +214,7 @@ func (c *Client) outstanding() int {
 
 // Close ends the connection; outstanding calls fail.
 func (c *Client) Close() error {
+	c.wr.push() // what Send has left
 	c.fail(ErrClosed)
 	return nil
 }
@@ -463,8 +466,29 @@ func (c *Client) idleRead() {
 		return
 	}
 	c.leader = &c.idle
-	c.mu.Unlock()
+	c.unlockAndPush()
 	c.lead(&c.idle)
+}
+
+// unlockAndPush is mu.Unlock for who is about to read, which may take long:
+// what Send has left must not wait for that.
+func (c *Client) unlockAndPush() {
+	unsent := c.unsent
+	c.unsent = false
+	c.mu.Unlock()
+	if unsent {
+		c.wr.push()
+	}
+}
+
+// Send sends a request without a payload, whose reply interests nobody. While
+// no other call is under way it goes along with the next one, or by itself
+// within two idleDelays; a system call here and a wake-up there are saved so.
+// Errors are dropped.
+func (c *Client) Send(req *Request) {
+	p := pendingPool.Get().(*Pending)
+	p.oneWay = true
+	c.start(p, req)
 }
 
 // Call sends a request and waits for its reply. It is Start and Wait.

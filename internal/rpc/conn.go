@@ -31,7 +31,8 @@ type Conn struct {
 	denied bool   // the peer's port is not privileged and should be
 
 	// Of the goroutine that reads.
-	lone loneliness
+	lone   loneliness
+	unsent bool // an answer may have been left in wr's queue
 	// turn is odd while the goroutine that reads executes a call; whoever
 	// makes it even by compare-and-swap reads on.
 	turn atomic.Uint64
@@ -224,6 +225,10 @@ func (c *Conn) read() error {
 			}
 			continue
 		}
+		if c.unsent {
+			c.unsent = false
+			c.wr.push()
+		}
 		n, err := c.conn.Read(c.rr.space())
 		if n > 0 {
 			c.received.Add(uint64(n))
@@ -265,11 +270,15 @@ func (c *Conn) record(buf *Buffer) error {
 		return nil
 	}
 	others := c.begin(call, proc)
-	if proc.Inline {
+	more := c.rr.r < c.rr.w
+	switch {
+	case proc.Inline:
 		call.handle()
 		return nil
-	}
-	if !c.lone.alone(others || c.rr.r < c.rr.w) {
+	case proc.Unawaited && !others:
+		call.later = more
+		c.unsent = more
+	case proc.Unawaited || !c.lone.alone(others || more):
 		c.server.workers.run(call)
 		return nil
 	}
@@ -278,6 +287,7 @@ func (c *Conn) record(buf *Buffer) error {
 	c.server.watchdog.wake()
 	call.handle()
 	if !c.turn.CompareAndSwap(turn, turn+1) {
+		c.wr.push() // the other one may be reading already
 		return errReadByOther
 	}
 	return nil

@@ -74,6 +74,7 @@ type Pending struct {
 	c         *Client
 	xid       uint32
 	ping      bool
+	oneWay    bool // nobody calls Wait
 	prefix    int
 	split     func([]byte) int
 	into      []byte
@@ -156,6 +157,12 @@ func (c *Client) start(p *Pending, req *Request) *Pending {
 	binary.BigEndian.PutUint32(head.B[markSize:], p.xid)
 	c.pending[p.xid] = p
 	c.clock.started(timeout)
+	if p.oneWay && c.leader == nil && c.wr.queue(&p.msg) {
+		c.unsent = true
+		c.mu.Unlock()
+		return p
+	}
+	c.unsent = false // goes along
 	c.mu.Unlock()
 	c.wr.send(&p.msg) // an error reaches p through Client.fail
 	return p
@@ -181,6 +188,11 @@ func (p *Pending) complete(err error) {
 	switch {
 	case p.ping:
 		p.c.clock.pong(p)
+	case p.oneWay:
+		p.buf.Release()
+		if p.msg.done.Load() {
+			p.recycle()
+		}
 	case p.listed:
 		p.c.followers.remove(p)
 		p.c.woken = true
@@ -216,7 +228,7 @@ func (p *Pending) Wait(ctx context.Context) (Reply, error) {
 			p.cancel()
 		case c.leader == nil || c.leader == p:
 			c.leader = p
-			c.mu.Unlock()
+			c.unlockAndPush()
 			if ctx.Done() == nil {
 				c.lead(p)
 			} else {
@@ -316,6 +328,7 @@ func (p *Pending) outcome() (Reply, error) {
 func (p *Pending) recycle() {
 	p.c = nil
 	p.ping = false
+	p.oneWay = false
 	p.split = nil
 	p.into = nil
 	p.deadline = time.Time{}

@@ -33,6 +33,10 @@ type Proc struct {
 	// Exempt calls do not count against the connection's limit: those that
 	// may wait for long, for a lock say, and pings.
 	Exempt bool
+	// Unawaited calls are those whose callers go on without the answer: one
+	// before another does not mean that calls come several at a time. Handle
+	// must answer them before it returns.
+	Unawaited bool
 	// Inline calls are executed by the goroutine that reads the connection.
 	// Handle must not block.
 	Inline bool

@@ -120,15 +120,7 @@ func (w *writer) send(m *message) error {
 		m.finish()
 		return err
 	}
-	m.state = messageQueued
-	m.next = nil
-	if w.last == nil {
-		w.first = m
-	} else {
-		w.last.next = m
-	}
-	w.last = m
-	w.queued++
+	w.add(m)
 	if w.writing {
 		w.mu.Unlock()
 		return nil
@@ -139,6 +131,45 @@ func (w *writer) send(m *message) error {
 		go w.flush()
 	}
 	return nil
+}
+
+// queue queues m for the next send or push to take along. It reports false,
+// and does nothing, if somebody is writing already or the writer has failed.
+func (w *writer) queue(m *message) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.writing || w.err != nil {
+		return false
+	}
+	w.add(m)
+	return true
+}
+
+// push sends what queue has left, if anything.
+func (w *writer) push() {
+	w.mu.Lock()
+	if w.writing || w.first == nil {
+		w.mu.Unlock()
+		return
+	}
+	w.writing = true
+	w.mu.Unlock()
+	if !w.plain.try() {
+		go w.flush()
+	}
+}
+
+// add puts m at the end of the queue. mu must be held.
+func (w *writer) add(m *message) {
+	m.state = messageQueued
+	m.next = nil
+	if w.last == nil {
+		w.first = m
+	} else {
+		w.last.next = m
+	}
+	w.last = m
+	w.queued++
 }
 
 // backlog returns the number of messages that wait.

@@ -87,6 +87,10 @@ func (n *birth) own(mode uint32, rdev uint64) error {
 	if n.b.attrs.Rootless() {
 		return n.b.setRecord(n.o, record{n.h.Cred.UID, n.gid, mode, rdev})
 	}
+	var st unix.Stat_t
+	if statObj(n.o, &st) == nil && st.Uid == n.h.Cred.UID && st.Gid == n.gid {
+		return nil // chown would only cost a transaction
+	}
 	return n.b.setOwner(n.o, int(n.h.Cred.UID), int(n.gid))
 }
 

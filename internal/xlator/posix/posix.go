@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -275,7 +276,9 @@ func (b *Brick) doObject(req fop.Request) (fop.Reply, error) {
 }
 
 // closer closes descriptors in the background: closing the last one of a
-// removed file frees its blocks, which can take long.
+// removed file frees its blocks, which can take long, and that of a written one
+// gives back what the file system had reserved for more. It waits a little, so
+// that a stream of closes does not wake a thread for each.
 type closer struct {
 	mu      sync.Mutex
 	queue   []int
@@ -290,9 +293,11 @@ func (c *closer) close(fd int) {
 	if !c.running {
 		c.running = true
 		c.idle.Add(1)
-		go c.run()
+		time.AfterFunc(closeDelay, c.run)
 	}
 }
+
+const closeDelay = time.Millisecond
 
 func (c *closer) run() {
 	defer c.idle.Done()
