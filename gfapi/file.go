@@ -35,10 +35,9 @@ type File struct {
 	wrote    atomic.Bool
 	locked   atomic.Bool
 
-	mu    sync.Mutex // what follows; of two files the one with the lower id first
-	pos   int64
-	atEnd bool // pos is wherever the file ends: it was appended to
-	list  listing
+	mu   sync.Mutex // what follows; of two files the one with the lower id first
+	pos  int64
+	list listing
 }
 
 // use counts operations under way, so that the last one releases a file that
@@ -114,6 +113,9 @@ func (f *File) fail(op string, err error) error {
 	case f == nil:
 		return err
 	}
+	if pe, ok := err.(*fs.PathError); ok { // of a call that this one is made of
+		return pe
+	}
 	return &fs.PathError{Op: op, Path: f.name, Err: tidy(err)}
 }
 
@@ -121,6 +123,12 @@ func (f *File) fail(op string, err error) error {
 func (f *File) data(op string, run func(ctx context.Context) error) error {
 	return f.do(op, func(ctx context.Context) error {
 		if f.f == nil {
+			switch op {
+			case "write":
+				return syscall.EBADF
+			case "truncate":
+				return syscall.EINVAL
+			}
 			return syscall.EISDIR
 		}
 		return run(ctx)

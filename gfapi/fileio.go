@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/wythefs/wythe/internal/fop"
+	"github.com/wythefs/wythe/internal/volume"
 )
 
 // readable and writable are what a descriptor's access mode permits; bricks
@@ -35,11 +36,7 @@ func (f *File) Read(p []byte) (n int, err error) {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		off, err := f.offset(ctx)
-		if err != nil {
-			return err
-		}
-		n, _, err = f.f.ReadAt(ctx, &f.v.cred, p, uint64(off))
+		n, _, err = f.f.ReadAt(ctx, &f.v.cred, p, uint64(f.pos))
 		f.pos += int64(n)
 		if n == 0 && err == nil {
 			err = io.EOF
@@ -79,13 +76,16 @@ func (f *File) Write(p []byte) (n int, err error) {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		off, err := f.writeOffset(ctx)
-		if err != nil {
+		f.wrote.Store(true)
+		if f.flags&fop.OAppend != 0 {
+			var end uint64
+			if n, end, err = f.f.Append(ctx, &f.v.cred, p); n > 0 {
+				f.pos = int64(end)
+			}
 			return err
 		}
-		f.wrote.Store(true)
-		n, err = f.f.WriteAt(ctx, &f.v.cred, p, uint64(off))
-		f.moved(int64(n))
+		n, err = f.f.WriteAt(ctx, &f.v.cred, p, uint64(f.pos))
+		f.pos += int64(n)
 		return err
 	})
 	return n, err
@@ -113,36 +113,6 @@ func (f *File) WriteAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// offset is where the next read begins. f.mu is held.
-func (f *File) offset(ctx context.Context) (int64, error) {
-	if f.atEnd {
-		a, err := f.getattr(ctx)
-		if err != nil {
-			return 0, err
-		}
-		f.pos, f.atEnd = int64(a.Size), false
-	}
-	return f.pos, nil
-}
-
-// writeOffset is where the next write begins, as far as we have a say in it.
-func (f *File) writeOffset(ctx context.Context) (int64, error) {
-	if f.flags&fop.OAppend != 0 {
-		return int64(f.size.Load()), nil // a guess; the brick appends
-	}
-	return f.offset(ctx)
-}
-
-// moved takes note that n bytes were written at the file's offset.
-func (f *File) moved(n int64) {
-	if f.flags&fop.OAppend != 0 {
-		f.atEnd = true
-		f.size.Add(uint64(n))
-		return
-	}
-	f.pos += n
-}
-
 // Seek sets the file's offset, relative to whence (io.SeekStart, …), and
 // returns the new one. On a directory only Seek(0, io.SeekStart) works: it
 // begins the listing anew.
@@ -162,7 +132,7 @@ func (f *File) Seek(offset int64, whence int) (pos int64, err error) {
 		switch whence {
 		case io.SeekStart:
 		case io.SeekCurrent:
-			from, err = f.offset(ctx)
+			from = f.pos
 		case io.SeekEnd:
 			var a fop.Iatt
 			a, err = f.getattr(ctx)
@@ -177,10 +147,23 @@ func (f *File) Seek(offset int64, whence int) (pos int64, err error) {
 			pos = 0
 			return syscall.EINVAL
 		}
-		f.pos, f.atEnd = pos, false
+		f.pos = pos
 		return nil
 	})
 	return pos, err
+}
+
+// at returns the file's offset.
+func (f *File) at() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pos
+}
+
+func (f *File) setPos(pos int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pos = pos
 }
 
 // ReadFrom writes what r gives to the file until r ends: [io.Copy] into the
@@ -196,17 +179,14 @@ func (f *File) ReadFrom(r io.Reader) (n int64, err error) {
 			return err
 		}
 		// r may lead back to this file: its lock is not held meanwhile.
-		f.mu.Lock()
-		off, err := f.writeOffset(ctx)
-		f.mu.Unlock()
-		if err != nil {
+		f.wrote.Store(true)
+		if f.flags&fop.OAppend != 0 {
+			n, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{r}, make([]byte, volume.MaxIO))
 			return err
 		}
-		f.wrote.Store(true)
+		off := f.at()
 		n, err = f.f.CopyFrom(ctx, &f.v.cred, r, uint64(off))
-		f.mu.Lock()
-		f.moved(n)
-		f.mu.Unlock()
+		f.setPos(off + n)
 		return err
 	})
 	return n, err
@@ -222,16 +202,9 @@ func (f *File) WriteTo(w io.Writer) (n int64, err error) {
 		if err := f.readable(); err != nil {
 			return err
 		}
-		f.mu.Lock()
-		off, err := f.offset(ctx)
-		f.mu.Unlock()
-		if err != nil {
-			return err
-		}
+		off := f.at()
 		n, err = f.f.CopyTo(ctx, &f.v.cred, w, uint64(off), f.size.Load())
-		f.mu.Lock()
-		f.pos += n
-		f.mu.Unlock()
+		f.setPos(off + n)
 		return err
 	})
 	return n, err
@@ -264,14 +237,7 @@ func (f *File) copyFromFile(ctx context.Context, r io.Reader) (n int64, err erro
 	defer a.mu.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	from, err := src.offset(ctx)
-	if err != nil {
-		return 0, err
-	}
-	to, err := f.offset(ctx)
-	if err != nil {
-		return 0, err
-	}
+	from, to := src.pos, f.pos
 	st, err := src.getattr(ctx)
 	if err != nil || int64(st.Size) <= from {
 		return 0, err

@@ -194,7 +194,7 @@ const contentLimit = 64 << 10
 // ReadFile returns the contents of a file.
 func (v *Volume) ReadFile(name string) (data []byte, err error) {
 	err = v.do("open", name, func(ctx context.Context) error {
-		setup := func(w *walker) { w.content = true }
+		setup := func(w *walker) { w.content, w.needAll = true, true }
 		return v.at(ctx, name, toTarget, setup, func(p place) (err error) {
 			if !p.found {
 				return syscall.ENOENT
@@ -230,7 +230,7 @@ func (v *Volume) mayRead(a *fop.Iatt) bool {
 }
 
 func readAll(ctx context.Context, f *File, size uint64) ([]byte, error) {
-	data := make([]byte, 0, size+1)
+	data := make([]byte, 0, max(size, 512))
 	for {
 		n, eof, err := f.f.ReadAt(ctx, &f.v.cred, data[len(data):cap(data)], uint64(len(data)))
 		data = data[:len(data)+n]

@@ -39,7 +39,7 @@ func (v *Volume) RemoveAll(name string) error {
 			r.tree(p.dir, p.name, fop.GFID{})
 			return r.err
 		})
-		if is(err, syscall.ENOENT, syscall.ENOTDIR) {
+		if is(err, syscall.ENOENT) {
 			return nil
 		}
 		return err

@@ -320,15 +320,22 @@ func (v *Volume) Readlink(name string) (target string, err error) {
 func (v *Volume) Link(oldname, newname string) error {
 	err := v.do("link", oldname, func(ctx context.Context) error {
 		return v.object(ctx, oldname, toLink, false, func(old place) error {
-			if old.isDir {
-				return syscall.EPERM
-			}
 			return v.entry(ctx, newname, func(p place) error {
 				switch {
 				case p.name == "":
 					return syscall.EEXIST
 				case p.slash:
 					return syscall.ENOENT
+				}
+				if old.isDir { // not a thing to leave to a brick
+					_, err := v.m.vol.Lookup(ctx, &v.cred, p.dir, p.name)
+					switch {
+					case err == nil:
+						err = syscall.EEXIST
+					case is(err, syscall.ENOENT):
+						err = syscall.EPERM
+					}
+					return err
 				}
 				_, err := v.m.vol.Link(ctx, &v.cred, old.gfid, p.dir, p.name)
 				return err

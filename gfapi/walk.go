@@ -44,8 +44,11 @@ type walker struct {
 	cold    bool // do not believe the cache
 	warm    bool // something came from the cache
 	content bool // ask for the contents of a small file
-	// make, if set, is the mode of directories to make where none are.
+	// make, if set, is the mode of directories to make where none are, but not
+	// where a symbolic link leads: there as much of the path is left as until.
 	make    *uint32
+	until   int
+	inLink  bool
 	made    bool // the last of chain was just made
 	needAll bool // attributes are wanted: the cache has none
 
@@ -89,6 +92,7 @@ func (w *walker) walk(path string, to aim) (place, error) {
 			continue
 		}
 		slash = slash || last && more
+		w.inLink = w.inLink && len(rest) >= w.until
 		if last && to == toParent {
 			return place{dir: w.top(), name: name, slash: slash}, nil
 		}
@@ -101,10 +105,13 @@ func (w *walker) walk(path string, to aim) (place, error) {
 			return p, nil
 		case target != "":
 			if w.links++; w.links > maxLinks {
-				return place{}, syscall.ELOOP
+				return place{}, w.linkError(syscall.ELOOP, len(rest))
 			}
 			if target[0] == '/' {
 				w.chain = w.chain[:1]
+			}
+			if !w.inLink {
+				w.inLink, w.until = true, len(rest)
 			}
 			rest = target + "/" + rest
 			if last && !slash { // the slash is ours, not the user's
@@ -118,11 +125,21 @@ func (w *walker) walk(path string, to aim) (place, error) {
 			}
 			w.chain = append(w.chain, p.gfid)
 		case !last || slash:
-			return place{}, syscall.ENOTDIR
+			return place{}, w.linkError(syscall.ENOTDIR, len(rest))
 		default:
 			return p, nil
 		}
 	}
+}
+
+// linkError is what is said when a symbolic link cannot be followed: e, but
+// EEXIST where directories are to be made, for the link is in the way then. left
+// is how much of the path is.
+func (w *walker) linkError(e syscall.Errno, left int) error {
+	if w.make != nil && (e == syscall.ELOOP || w.inLink && left > w.until) {
+		return syscall.EEXIST
+	}
+	return e
 }
 
 // here is the place of a path that ends in a directory of the chain.
@@ -153,14 +170,15 @@ func (w *walker) step(name string, last, follow bool) (p place, target string, e
 		return p, target, nil
 	}
 	var denied error // why a directory could not be made
-	if w.make != nil && (w.made || last) {
+	mayMake := w.make != nil && !w.inLink
+	if mayMake && (w.made || last) {
 		var done bool
 		if done, denied = w.mkdir(&p, epoch); done {
 			return p, "", nil
 		}
 	}
 	r, err := w.lookup(dir, name, last)
-	if is(err, syscall.ENOENT) && w.make != nil && denied == nil {
+	if is(err, syscall.ENOENT) && mayMake && denied == nil {
 		var done bool
 		if done, denied = w.mkdir(&p, epoch); done {
 			return p, "", nil
@@ -170,6 +188,8 @@ func (w *walker) step(name string, last, follow bool) (p place, target string, e
 	switch {
 	case is(err, syscall.ENOENT) && denied != nil:
 		return p, "", denied
+	case is(err, syscall.ENOENT) && w.make != nil:
+		return p, "", syscall.EEXIST // a dangling link is in the way
 	case is(err, syscall.ENOENT) && last:
 		return p, "", nil
 	case err != nil:
@@ -236,7 +256,7 @@ func (v *Volume) at(ctx context.Context, path string, to aim, setup func(*walker
 		if err == nil || cold || !w.warm {
 			return err
 		}
-		if !is(err, syscall.ESTALE) && !(p.warm && is(err, syscall.ENOENT)) {
+		if !is(err, syscall.ESTALE) && !(p.warm && is(err, syscall.ENOENT, syscall.EISDIR, syscall.ENOTDIR)) {
 			return err
 		}
 	}

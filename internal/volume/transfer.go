@@ -16,8 +16,8 @@ const (
 	window = 8
 )
 
-// ReadAt reads len(p) bytes at off straight into p. It returns fewer, and eof,
-// only where the file ends.
+// ReadAt reads len(p) bytes at off straight into p. It returns fewer only where
+// the file ends; eof says that it read up to there.
 func (f *File) ReadAt(ctx context.Context, c *fop.Cred, p []byte, off uint64) (n int, eof bool, err error) {
 	if len(p) == 0 {
 		return 0, false, nil
@@ -33,13 +33,13 @@ func (f *File) ReadAt(ctx context.Context, c *fop.Cred, p []byte, off uint64) (n
 			flight.push(f.startRead(ctx, c, p[sent:min(sent+MaxIO, len(p))], off+uint64(sent)))
 		}
 		part := flight.pop() // valid until the next push
-		got, _, err := part.read()
+		got, end, err := part.read()
 		n += got
-		if err != nil {
-			return n, false, err
+		if err != nil || end {
+			return n, end, err
 		}
 		if got < len(part.buf) {
-			// Short: most likely the end, but only a read there can tell.
+			// Short, and not at the end: what was read ahead does not fit on.
 			flight.drain()
 			got, eof, err := f.read1(ctx, c, p[n:min(len(p), n+MaxIO)], off+uint64(n))
 			n += got
@@ -78,21 +78,13 @@ func into(p, data []byte) int {
 }
 
 // WriteAt writes p at off and returns how much of it, from its beginning, is
-// written for sure. On a file opened with fop.OAppend the offset is the brick's
-// choice, and requests go out one after another.
+// written for sure. A file opened with fop.OAppend wants Append.
 func (f *File) WriteAt(ctx context.Context, c *fop.Cred, p []byte, off uint64) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if len(p) <= MaxIO || f.Fd.Flags&fop.OAppend != 0 {
-		for n < len(p) {
-			m, err := f.startWrite(ctx, c, p[n:min(n+MaxIO, len(p))], off+uint64(n), false).write()
-			n += m
-			if err != nil {
-				return n, err
-			}
-		}
-		return n, nil
+	if len(p) <= MaxIO {
+		return f.startWrite(ctx, c, p, off, false).write()
 	}
 	var flight queue
 	defer flight.drain()
@@ -108,6 +100,25 @@ func (f *File) WriteAt(ctx context.Context, c *fop.Cred, p []byte, off uint64) (
 		}
 	}
 	return n, nil
+}
+
+// Append writes p at the end of a file that was opened with fop.OAppend, where
+// the brick knows it to be, and returns how much it wrote and where the file
+// ended then. p goes out in requests of at most MaxIO bytes, one after another:
+// what others append may come between them.
+func (f *File) Append(ctx context.Context, c *fop.Cred, p []byte) (n int, end uint64, err error) {
+	for n < len(p) {
+		r, err := fop.Call(ctx, f.v.h, f.writeRequest(c, p[n:min(n+MaxIO, len(p))], end))
+		switch {
+		case err != nil:
+			return n, end, err
+		case r.Size == 0 || int(r.Size) > len(p)-n:
+			return n, end, io.ErrShortWrite
+		}
+		n += int(r.Size)
+		end = r.Post.Size
+	}
+	return n, end, nil
 }
 
 // part is one request of a transfer.
@@ -128,13 +139,17 @@ func (f *File) startRead(ctx context.Context, c *fop.Cred, p []byte, off uint64)
 
 // startWrite begins a write, or only prepares it if it is the only one.
 func (f *File) startWrite(ctx context.Context, c *fop.Cred, p []byte, off uint64, start bool) part {
-	req := &fop.Write{Header: head(c), GFID: f.Fd.GFID, Fd: f.Fd, Offset: off,
-		Flags: f.Fd.Flags & (fop.OSync | fop.ODsync | fop.ODirect | fop.OAppend | fop.OAccmode), Data: p}
+	req := f.writeRequest(c, p, off)
 	t := part{f: f, ctx: ctx, c: c, req: req, buf: p, off: off}
 	if start {
 		t.p = fop.Start(ctx, f.v.h, req)
 	}
 	return t
+}
+
+func (f *File) writeRequest(c *fop.Cred, p []byte, off uint64) *fop.Write {
+	return &fop.Write{Header: head(c), GFID: f.Fd.GFID, Fd: f.Fd, Offset: off,
+		Flags: f.Fd.Flags & (fop.OSync | fop.ODsync | fop.ODirect | fop.OAppend | fop.OAccmode), Data: p}
 }
 
 func (t *part) wait() (fop.Reply, error) {
@@ -274,13 +289,9 @@ func (f *File) CopyTo(ctx context.Context, c *fop.Cred, w io.Writer, off, hint u
 	}
 }
 
-// CopyFrom writes what r gives at off until its end, several writes at once.
-// On a file opened with fop.OAppend there is one at a time.
+// CopyFrom writes what r gives at off until its end, several writes at once. A
+// file opened with fop.OAppend wants Append.
 func (f *File) CopyFrom(ctx context.Context, c *fop.Cred, r io.Reader, off uint64) (n int64, err error) {
-	depth := window
-	if f.Fd.Flags&fop.OAppend != 0 {
-		depth = 1
-	}
 	var flight queue
 	var held []*[MaxIO]byte
 	defer func() {
@@ -296,7 +307,7 @@ func (f *File) CopyFrom(ctx context.Context, c *fop.Cred, r io.Reader, off uint6
 	}
 	for {
 		var b *[MaxIO]byte
-		if flight.len() == depth {
+		if flight.len() == window {
 			if err := settle(); err != nil {
 				return n, err
 			}

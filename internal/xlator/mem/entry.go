@@ -365,6 +365,13 @@ func (m *FS) rename(r *fop.Rename) (*fop.RenameReply, error) {
 			}
 		}
 	}
+	if victim != nil && victim.isDir() { // an ancestor of what is moved is not empty
+		for d := from; d != m.root; d = d.dir.parent {
+			if d == victim {
+				return nil, syscall.ENOTEMPTY
+			}
+		}
+	}
 	x := fop.NewDict()
 	reply := &fop.RenameReply{PreOldParent: from.iatt(), PreNewParent: to.iatt()}
 	reply.XData = x

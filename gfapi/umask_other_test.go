@@ -1,0 +1,5 @@
+//go:build !unix
+
+package gfapi
+
+func syscallUmask(int) int { return 0 }
