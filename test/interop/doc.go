@@ -1,0 +1,38 @@
+// Package interop has the tests in which Wythe and the distribution's GlusterFS
+// 10.3 meet, on either side of a connection and on either side of a disk.
+//
+//   - stream_linux_test.go: one random stream of operations through {our client,
+//     real FUSE client} × {our brick, real brick} must have the same outcomes and
+//     leave the same brick behind.
+//   - together_linux_test.go: a real client and ours at work at once under locks.
+//   - handover_linux_test.go: a brick directory goes back and forth between a real
+//     brick and ours.
+//   - traces_linux_test.go: which calls each client sends for everyday operations.
+//
+// # How a failure is reproduced
+//
+// The stream tests print the seed. The same stream again, longer or more of them:
+//
+//	go test ./test/interop -run Stream -stream.seed 17 -stream.ops 5000 -v
+//	go test ./test/interop -run Stream -stream.seeds 100 -stream.ops 2000
+//
+// # The processes of a test
+//
+// Programs of the distribution run in a testenv.Node. What does system calls on
+// the mount point of a real client must run in there as well, because the kernel
+// tells a FUSE client process ids as its own namespace counts them, and refuses
+// locks of processes that it does not see. Therefore the test binary starts
+// itself again in the Node, as a worker that takes operations on its standard
+// input (worker_linux_test.go).
+//
+// # What is not compared, and why
+//
+//   - Times, but for those that the stream sets itself: no two runs are at the
+//     same time.
+//   - GFIDs, which are random. That each object has one, that its handle is there
+//     and of the right kind, and that names and values derived from it (gfid2path)
+//     fit it, is compared.
+//   - What the Linux kernel decides before a FUSE client hears of it. The stream
+//     has no such operations; generate_linux_test.go lists them.
+//   - Attributes that only one client asks for by itself, see ignoredXattrs.
+package interop
