@@ -197,7 +197,8 @@ func (b *Brick) mkdir(r *fop.Mkdir) (*fop.EntryReply, error) {
 		return nil, err
 	}
 	defer n.end()
-	mode := b.opt.Load().modeFor(r.Mode&0o7777, true)
+	// mkdir(2) takes no setuid and setgid bits but gives those of the directory.
+	mode := b.opt.Load().modeFor(r.Mode&0o1777, true)
 	if n.pre.Mode&unix.S_ISGID != 0 {
 		mode |= unix.S_ISGID
 	}
@@ -208,7 +209,7 @@ func (b *Brick) mkdir(r *fop.Mkdir) (*fop.EntryReply, error) {
 	if err := unix.Mkdirat(n.dir.fd, n.name, b.diskMode(mode, true)); err != nil {
 		return nil, err
 	}
-	fd, err := n.openDir(mode)
+	fd, err := n.openDir()
 	if err == nil {
 		n.in.fresh()
 		if err = n.own(unix.S_IFDIR|mode, 0); err == nil {
@@ -234,19 +235,13 @@ func (b *Brick) mkdir(r *fop.Mkdir) (*fop.EntryReply, error) {
 }
 
 // openDir opens the directory just made, for the steps that follow and for the
-// cache, and gives it the bits of mode that mkdir(2) does not.
-func (n *birth) openDir(mode uint32) (int, error) {
+// cache.
+func (n *birth) openDir() (int, error) {
 	fd, err := brickfs.Openat(n.dir.fd, n.name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return -1, err
 	}
 	n.o = brickfs.At(fd, ".")
-	if mode&(unix.S_ISUID|unix.S_ISGID) != 0 && !n.b.attrs.Rootless() {
-		if err = unix.Fchmodat(fd, ".", mode, 0); err != nil {
-			unix.Close(fd)
-			return -1, err
-		}
-	}
 	return fd, nil
 }
 
