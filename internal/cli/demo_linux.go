@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -28,7 +27,6 @@ import (
 type demo struct {
 	*app
 	source string
-	keep   bool
 	report demoReport
 }
 
@@ -306,11 +304,6 @@ func (d *demo) verify(ctx context.Context, v *gfapi.Volume, url string) error {
 
 // goSource finds GOROOT/src.
 func goSource() (string, error) {
-	if root := runtime.GOROOT(); root != "" { //nolint:staticcheck // falls back to asking the go command
-		if st, err := os.Stat(filepath.Join(root, "src")); err == nil && st.IsDir() {
-			return filepath.Join(root, "src"), nil
-		}
-	}
 	out, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		return "", usageError{fmt.Errorf("the Go source tree is not found; name a tree with --source DIR")}

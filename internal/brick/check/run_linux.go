@@ -54,9 +54,9 @@ func (b *handles) add(g fop.GFID) {
 func bucketOf(g fop.GFID) uint16 { return uint16(g[0])<<8 | uint16(g[1]) }
 
 type linked struct {
-	nlink, names uint64
-	path         string
-	gfid         fop.GFID
+	names uint64
+	path  string
+	gfid  fop.GFID
 }
 
 type nameless struct {

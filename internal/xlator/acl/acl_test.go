@@ -292,7 +292,7 @@ func TestCache(t *testing.T) {
 		_, err := h.Do(t.Context(), &fop.Open{Header: user, GFID: file, Flags: flags})
 		return fop.Errno(err)
 	}
-	if open(0) != 0 || open(0) != 0 || open(fop.OWronly) != syscall.EACCES || d.lookups != 1 {
+	if first, second := open(0), open(0); first != 0 || second != 0 || open(fop.OWronly) != syscall.EACCES || d.lookups != 1 {
 		t.Fatalf("%d lookups for three opens", d.lookups)
 	}
 	root := fop.Header{}
