@@ -189,12 +189,11 @@ func (s *Server) Bricks() []string {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.closeOnce.Do(func() {
 		s.closing.Store(true)
+		s.closeErr = s.rpc.Shutdown(ctx)
 		for _, l := range s.listeners {
-			l.Close()
+			l.Close() // those that Run never got to
 		}
-		err := s.rpc.Shutdown(ctx)
 		s.sessions.wg.Wait()
-		s.closeErr = err
 	})
 	return s.closeErr
 }
