@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -156,9 +157,28 @@ func (g *Graph) WaitUp(ctx context.Context) error {
 				return fmt.Errorf("no brick of %q is reachable: %w", g.Name(), last)
 			}
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("no brick of %q answered in time: %w", g.Name(), syscall.ETIMEDOUT)
+				return fmt.Errorf("no brick of %q answered in time: %s; check that the addresses are those of bricks, and that no firewall is in the way: %w", g.Name(), g.peers(), syscall.ETIMEDOUT)
 			}
 			return ctx.Err()
 		}
 	}
+}
+
+// peers lists the bricks that clients of the graph connect to, for errors.
+func (g *Graph) peers() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var all []string
+	for _, v := range g.file.Volumes {
+		if v.Type == "protocol/client" {
+			host, _ := v.Get("remote-host")
+			at, _ := v.Get("remote-subvolume")
+			at = host + ":" + at
+			if p, ok := v.Get("remote-port"); ok {
+				at += " at port " + p
+			}
+			all = append(all, at)
+		}
+	}
+	return strings.Join(all, ", ")
 }

@@ -125,6 +125,11 @@ func (s *Service) signin(_ context.Context, call *rpc.Call) {
 	case b == nil:
 		s.log.Warn("a brick that is none of the volume's wants to sign in", "brick", req.Brick, "peer", call.Conn.RemoteAddr())
 		reply = proto.Status{Ret: -1, Errno: proto.ErrnoToWire(syscall.ENOENT)}
+	case !isLocal(call.Conn) || s.ours(req.Brick):
+		// Whoever could move a brick to a port of his own would be given
+		// everybody's data.
+		s.log.Warn("sign-in refused: the brick runs elsewhere", "brick", req.Brick, "peer", call.Conn.RemoteAddr())
+		reply = proto.Status{Ret: -1, Errno: proto.ErrnoToWire(syscall.EPERM)}
 	default:
 		s.ports[req.Brick] = signedIn{int(req.Port), call.Conn}
 	}
@@ -143,6 +148,12 @@ func (s *Service) signout(_ context.Context, call *rpc.Call) {
 		delete(s.ports, req.Brick)
 	}
 	call.Reply(&proto.Status{})
+}
+
+// ours reports whether a brick runs in this process; s.mu is held.
+func (s *Service) ours(path string) bool {
+	in, ok := s.ports[path]
+	return ok && in.conn == nil
 }
 
 // disconnected drops the bricks that signed in over a connection.

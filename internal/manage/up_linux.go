@@ -13,15 +13,11 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
-	"github.com/wythefs/wythe/internal/graph"
+	"github.com/wythefs/wythe/internal/brick"
 	"github.com/wythefs/wythe/internal/graph/brickside"
 	"github.com/wythefs/wythe/internal/xlator"
 )
-
-// stopWithin bounds the time that requests under way get when a cluster stops.
-const stopWithin = 5 * time.Second
 
 // UpOptions say what Up shall run.
 type UpOptions struct {
@@ -49,7 +45,7 @@ type Cluster struct {
 
 	lock    *os.File
 	service *Service
-	bricks  []*graph.Graph
+	bricks  []*brick.Brick
 	cancel  context.CancelFunc
 	failed  chan error
 	wg      sync.WaitGroup
@@ -202,27 +198,27 @@ func (c *Cluster) startBrick(ctx context.Context, i int, o UpOptions) error {
 	if err != nil {
 		return err
 	}
-	log := o.Log.With("brick", b.Path)
-	g, err := graph.Build(ctx, BrickVolfile(c.Volume, *b, strconv.Itoa(len(c.Volume.Bricks))), brickside.Registry(),
-		&xlator.Env{ProcessName: "up"}, graph.WithLog(log))
+	run, err := brick.Start(ctx, brick.Options{
+		Volfile:  BrickVolfile(c.Volume, *b, strconv.Itoa(len(c.Volume.Bricks))),
+		Listener: l,
+		Env:      xlator.Env{ProcessName: "up"},
+		Log:      o.Log.With("brick", b.Path),
+	})
 	if err != nil {
 		l.Close()
 		return err
 	}
-	c.bricks = append(c.bricks, g)
-	srv, ok := g.Top().(xlator.BrickServer)
-	if !ok {
-		l.Close()
-		return fmt.Errorf("brick %s: its graph has no server on top: %w", b.Path, syscall.EINVAL)
-	}
+	c.bricks = append(c.bricks, run)
+	c.service.SignIn(b.Path, l.Addr().(*net.TCPAddr).Port)
+	path := b.Path
 	c.wg.Add(1)
 	go func() {
 		defer c.wg.Done()
-		if err := srv.Serve(ctx, l); err != nil && ctx.Err() == nil {
-			c.fail(fmt.Errorf("brick %s: %w", b.Path, err))
+		if err := run.Wait(); err != nil && ctx.Err() == nil {
+			c.service.SignIn(path, 0)
+			c.fail(fmt.Errorf("brick %s: %w", path, err))
 		}
 	}()
-	c.service.SignIn(b.Path, l.Addr().(*net.TCPAddr).Port)
 	return nil
 }
 
@@ -243,13 +239,8 @@ func (c *Cluster) Close() error {
 		var errs []error
 		// Clients hear of the end by their connections; a request under way
 		// has a moment to finish.
-		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
-		defer cancel()
-		for _, g := range c.bricks {
-			if srv, ok := g.Top().(xlator.BrickServer); ok {
-				errs = append(errs, srv.Shutdown(ctx))
-			}
-			errs = append(errs, g.Close())
+		for _, b := range c.bricks {
+			errs = append(errs, b.Close())
 		}
 		c.cancel()
 		if c.service != nil {

@@ -415,6 +415,8 @@ func (c *Client) refused(s *settings, errno syscall.Errno, why string) error {
 		return &refusal{fop.EventVolfileModified, fmt.Errorf("%w; the volume has changed", err)}
 	case errno == syscall.ENOENT:
 		return fmt.Errorf("%w; check that the brick is part of the volume still", err)
+	case errno == syscall.EINVAL && strings.HasPrefix(why, "Volume-ID"):
+		return fmt.Errorf("%w; check whether its directory or host was given to another volume, and mount again if that is right", err)
 	case errno == syscall.EAGAIN:
 		return fmt.Errorf("%w; it is starting or stopping", err)
 	}
