@@ -85,7 +85,7 @@ func TestLocks(t *testing.T) {
 							want.WriteString(strings.TrimSuffix(line, mine) + "\n")
 						}
 					}
-					got := b.open(t).play(string(script))
+					got := b.open(t).play(string(script), want.String())
 					switch {
 					case *updateLocks && b.name == "real":
 						if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
@@ -126,16 +126,19 @@ type lockStage struct {
 	clients map[string]*lockClient
 	file    fop.GFID
 	dir     fop.GFID
+	name    string // they are called name.f and name.d
 
 	mu      sync.Mutex
 	told    []string
-	waiting map[int]waiting
+	waiting map[int]*waiting
 	number  int
 }
 
 // waiting is a request that waits.
 type waiting struct {
 	client *lockClient
+	req    fop.Request
+	reply  fop.Reply // before done
 	done   chan error
 }
 
@@ -147,7 +150,7 @@ type lockClient struct {
 }
 
 func newLockStage(t *testing.T, dial func(string, *lockStage) fop.Handler) *lockStage {
-	s := &lockStage{t: t, dial: dial, clients: map[string]*lockClient{}, waiting: map[int]waiting{}}
+	s := &lockStage{t: t, dial: dial, clients: map[string]*lockClient{}, waiting: map[int]*waiting{}}
 	var cancel context.CancelFunc
 	s.ctx, cancel = context.WithCancel(context.Background())
 	s.file, s.dir = fop.NewGFID(), fop.NewGFID()
@@ -155,10 +158,10 @@ func newLockStage(t *testing.T, dial func(string, *lockStage) fop.Handler) *lock
 	mk := func(g fop.GFID) fop.Header {
 		return fop.Header{XData: fop.NewDict(fop.Pair{Key: fop.KeyGFIDReq, Val: fop.GFIDValue(g)})}
 	}
-	name := t.Name()[strings.LastIndexByte(t.Name(), '/')+1:]
+	s.name = t.Name()[strings.LastIndexByte(t.Name(), '/')+1:]
 	for _, req := range []fop.Request{
-		&fop.Mknod{Header: mk(s.file), Parent: fop.RootGFID, Name: name + ".f", Mode: fop.ModeRegular | 0o644},
-		&fop.Mkdir{Header: mk(s.dir), Parent: fop.RootGFID, Name: name + ".d", Mode: 0o755},
+		&fop.Mknod{Header: mk(s.file), Parent: fop.RootGFID, Name: s.name + ".f", Mode: fop.ModeRegular | 0o644},
+		&fop.Mkdir{Header: mk(s.dir), Parent: fop.RootGFID, Name: s.name + ".d", Mode: 0o755},
 	} {
 		req.Head().From = setup.from
 		if _, err := setup.Do(s.ctx, req); err != nil {
@@ -249,29 +252,98 @@ func (s *lockStage) fd(c *lockClient, name string) *fop.Fd {
 	return c.fds[name]
 }
 
-func (s *lockStage) play(script string) string {
+// play does what the script says and returns the script with what came of it. It
+// waits for what want says; that nothing more happens is seen by a short wait.
+func (s *lockStage) play(script, want string) string {
+	expected := map[int]string{} // by number of the command
+	n := 0
+	for line := range strings.Lines(want) {
+		if strings.HasPrefix(line, "> ") {
+			n++
+		} else if strings.HasPrefix(line, "  ") {
+			expected[n] += line
+		}
+	}
 	var out bytes.Buffer
-	for _, line := range strings.Split(strings.TrimSuffix(script, "\n"), "\n") {
+	n = 0
+	for line := range strings.Lines(script) {
 		cmd, ok := strings.CutPrefix(line, "> ")
 		if !ok {
-			if strings.HasPrefix(line, "#") || line == "" {
-				fmt.Fprintln(&out, line)
+			if !strings.HasPrefix(line, "  ") {
+				out.WriteString(line)
 			}
 			continue
 		}
-		fmt.Fprintln(&out, line)
-		fmt.Fprint(&out, s.act(strings.Fields(cmd)))
+		n++
+		out.WriteString(line)
+		out.WriteString(s.step(strings.Fields(cmd), expected[n]))
 	}
 	return out.String()
 }
 
-// settle is how long a request may take before it counts as waiting.
-const settle = 150 * time.Millisecond
+const (
+	settle   = 100 * time.Millisecond // in which nothing more may happen
+	patience = 10 * time.Second       // for what is expected
+)
 
-// act does one thing and returns what comes of it, for the one who did it and for
-// those who waited.
-func (s *lockStage) act(f []string) string {
-	var out string
+// step does one thing and returns what comes of it, for the one who did it and
+// for those who waited.
+func (s *lockStage) step(f []string, want string) string {
+	head, p := s.act(f)
+	limit := time.Now().Add(patience)
+	if *updateLocks {
+		limit = time.Now().Add(3 * settle)
+	}
+	var told, ended string
+	end := func() string {
+		if p != nil {
+			select {
+			case err := <-p.done:
+				head, p = p.outcome(err), nil
+			default:
+			}
+		}
+		s.mu.Lock()
+		slices.Sort(s.told)
+		told = strings.Join(s.told, "")
+		s.mu.Unlock()
+		for n := range s.number {
+			w := s.waiting[n]
+			if w == nil {
+				continue
+			}
+			select {
+			case err := <-w.done:
+				delete(s.waiting, n)
+				ended += fmt.Sprintf("  #%d %s\n", n, lockVerdict(err))
+			default:
+			}
+		}
+		if p != nil {
+			return fmt.Sprintf("  waits as #%d\n", s.number) + told + ended
+		}
+		return head + told + ended
+	}
+	for time.Now().Before(limit) {
+		if end() == want && !*updateLocks {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(settle)
+	out := end()
+	s.mu.Lock()
+	s.told = nil
+	s.mu.Unlock()
+	if p != nil {
+		s.waiting[s.number] = p
+		s.number++
+	}
+	return out
+}
+
+// act does one thing. It returns what came of it, or the request that it began.
+func (s *lockStage) act(f []string) (out string, p *waiting) {
 	name, owner, _ := strings.Cut(f[1], "/")
 	c := s.client(name)
 	head := fop.Header{From: c.from, Cred: fop.Cred{PID: 4242, Owner: owner}}
@@ -292,10 +364,10 @@ func (s *lockStage) act(f []string) string {
 				fd = n
 			}
 		}
-		out = s.run(c, &fop.Lk{Header: head, GFID: s.file, Fd: s.fd(c, fd), Cmd: cmd, Type: fl.Type, Flock: fl})
+		p = s.run(c, &fop.Lk{Header: head, GFID: s.file, Fd: s.fd(c, fd), Cmd: cmd, Type: fl.Type, Flock: fl})
 	case "inodelk": // who domain type start+len [wait]
 		fl := lockFlock(f[3], f[4], "")
-		out = s.run(c, &fop.Inodelk{Header: head, GFID: s.file, Domain: f[2], Cmd: cmd, Type: fl.Type, Flock: fl})
+		p = s.run(c, &fop.Inodelk{Header: head, GFID: s.file, Domain: f[2], Cmd: cmd, Type: fl.Type, Flock: fl})
 	case "entrylk", "entryunlk": // who domain name|* type [wait]
 		cmd = fop.EntrylkTry
 		if wait {
@@ -308,25 +380,26 @@ func (s *lockStage) act(f []string) string {
 		if f[3] != "*" {
 			r.Name, r.NameLen = f[3], 1
 		}
-		out = s.run(c, r)
+		p = s.run(c, r)
 	case "count": // who domain
 		d := fop.NewDict(fop.Pair{Key: fop.KeyInodelkDomCount, Val: fop.Str(f[2])}, fop.Pair{Key: fop.KeyPosixlkCount, Val: fop.Int(1)})
 		r, err := fop.Call(s.ctx, c, &fop.Lookup{Header: fop.Header{From: c.from, XData: d}, GFID: s.file})
 		if err != nil {
-			return fmt.Sprintf("  %v\n", err)
+			return fmt.Sprintf("  %v\n", err), nil
 		}
-		return fmt.Sprintf("  inodelk %d posix %d\n", r.XData.Int(fop.KeyInodelkCount), r.XData.Int(fop.KeyPosixlkCount))
+		out = fmt.Sprintf("  inodelk %d posix %d\n", r.XData.Int(fop.KeyInodelkCount), r.XData.Int(fop.KeyPosixlkCount))
 	case "flush": // who
-		out = s.run(c, &fop.Flush{Header: head, GFID: s.file, Fd: s.fd(c, "x")})
+		p = s.run(c, &fop.Flush{Header: head, GFID: s.file, Fd: s.fd(c, "x")})
 	case "list": // who
 		r, err := fop.Call(s.ctx, c, &fop.Getactivelk{Header: head, GFID: s.file})
 		if err != nil {
-			return fmt.Sprintf("  %v\n", err)
+			return fmt.Sprintf("  %v\n", err), nil
 		}
 		for _, l := range r.Locks {
 			out += fmt.Sprintf("  %c %d+%d of %s\n", "RWU"[l.Flock.Type], l.Flock.Start, l.Flock.Len, l.Flock.Owner)
 		}
-		return out
+	case "unlink": // who
+		p = s.run(c, &fop.Unlink{Header: head, Parent: fop.RootGFID, Name: s.name + ".f"})
 	case "disconnect": // client
 		for n, w := range s.waiting {
 			if w.client == c {
@@ -338,7 +411,7 @@ func (s *lockStage) act(f []string) string {
 	default:
 		s.t.Fatalf("no such command: %v", f)
 	}
-	return out + s.collect()
+	return out, p
 }
 
 func lockFlock(typ, span, owner string) fop.Flock {
@@ -348,30 +421,26 @@ func lockFlock(typ, span, owner string) fop.Flock {
 	return fop.Flock{Type: uint32(strings.Index("RWU", typ)), Start: uint64(start), Len: uint64(n), PID: 4242, Owner: owner}
 }
 
-// run sends a request and waits a while for its end.
-func (s *lockStage) run(c *lockClient, req fop.Request) string {
-	done := make(chan error, 1)
-	var reply fop.Reply
+// run begins a request.
+func (s *lockStage) run(c *lockClient, req fop.Request) *waiting {
+	p := &waiting{client: c, req: req, done: make(chan error, 1)}
 	go func() {
 		var err error
-		reply, err = c.Do(s.ctx, req)
-		done <- err
+		p.reply, err = c.Do(s.ctx, req)
+		p.done <- err
 	}()
-	select {
-	case err := <-done:
-		if l, ok := reply.(*fop.LkReply); ok && err == nil && req.(*fop.Lk).Cmd == fop.LkGet {
-			if l.Flock.Type == fop.LockUnlock {
-				return "  free\n"
-			}
-			return fmt.Sprintf("  %s has %c %d+%d\n", l.Flock.Owner, "RW"[l.Flock.Type], l.Flock.Start, l.Flock.Len)
+	return p
+}
+
+// outcome words how a request ended.
+func (p *waiting) outcome(err error) string {
+	if l, ok := p.reply.(*fop.LkReply); ok && err == nil && p.req.(*fop.Lk).Cmd == fop.LkGet {
+		if l.Flock.Type == fop.LockUnlock {
+			return "  free\n"
 		}
-		return "  " + lockVerdict(err) + "\n"
-	case <-time.After(settle):
+		return fmt.Sprintf("  %s has %c %d+%d\n", l.Flock.Owner, "RW"[l.Flock.Type], l.Flock.Start, l.Flock.Len)
 	}
-	n := s.number
-	s.number++
-	s.waiting[n] = waiting{c, done}
-	return fmt.Sprintf("  waits as #%d\n", n)
+	return "  " + lockVerdict(err) + "\n"
 }
 
 func lockVerdict(err error) string {
@@ -387,23 +456,4 @@ func lockVerdict(err error) string {
 	default:
 		return e.Error()
 	}
-}
-
-// collect returns who no longer waits, and who was told what.
-func (s *lockStage) collect() (out string) {
-	time.Sleep(settle) // that nothing happens is an outcome as well
-	s.mu.Lock()
-	slices.Sort(s.told)
-	out = strings.Join(s.told, "")
-	s.told = nil
-	s.mu.Unlock()
-	for n := range s.number {
-		select {
-		case err := <-s.waiting[n].done:
-			delete(s.waiting, n)
-			out += fmt.Sprintf("  #%d %s\n", n, lockVerdict(err))
-		default:
-		}
-	}
-	return out
 }

@@ -31,6 +31,7 @@
 //     tells it for inodelks only.
 //   - A posix waiter is granted as soon as nothing is in conflict with it. 10.3
 //     also lets it wait for locks that merely overlap.
+//   - An object that does not exist cannot be locked: ESTALE.
 //   - Requests with an unknown type or command end with EINVAL.
 //
 // State exists for objects with locks only. A fop that no lock concerns costs a

@@ -105,6 +105,9 @@ func (o *object) sweep() {
 // lock takes l in its domain: 0 when granted, EAGAIN when refused, or a waiter.
 func (o *object) lock(l *domainLock, p *policy, now time.Time) (*waiter, syscall.Errno) {
 	if l.family == inodelk && o.heldBack(l) {
+		if !l.wait {
+			return nil, syscall.EAGAIN
+		}
 		l.w = newWaiter()
 		o.queued = append(o.queued, l)
 		return l.w, 0

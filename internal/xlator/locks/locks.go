@@ -309,6 +309,11 @@ func (l *Locks) lk(ctx context.Context, r *fop.Lk) (fop.Reply, error) {
 			return nil, err
 		}
 	}
+	if r.Fd == nil && k.typ != fop.LockUnlock {
+		if err := l.exists(ctx, g); err != nil {
+			return nil, err
+		}
+	}
 	var (
 		w  *waiter
 		no syscall.Errno
@@ -384,6 +389,11 @@ func (l *Locks) domainLock(ctx context.Context, h *fop.Header, g fop.GFID, k *do
 		no = syscall.EINVAL
 		l.with(g, false, func(o *object, opt *options) { no = o.unlock(k, &opt.policy, now) })
 	} else {
+		if k.fd == nil {
+			if err := l.exists(ctx, g); err != nil {
+				return nil, err
+			}
+		}
 		k.domain = strings.Clone(k.domain)
 		l.with(g, true, func(o *object, opt *options) {
 			if l.left(h.From) {
@@ -409,6 +419,24 @@ func (l *Locks) domainLock(ctx context.Context, h *fop.Header, g fop.GFID, k *do
 		reply.XData = l.fill(&want, g, nil)
 	}
 	return reply, nil
+}
+
+// exists reports ESTALE for an object that is not there. What has locks was there
+// when it got the first.
+func (l *Locks) exists(ctx context.Context, g fop.GFID) error {
+	known := false
+	l.with(g, false, func(*object, *options) { known = true })
+	if known {
+		return nil
+	}
+	_, err := l.next.Do(ctx, &fop.Stat{Header: fop.Header{Cred: internal}, GFID: g})
+	if fop.Errno(err) == syscall.ENOENT {
+		err = syscall.ESTALE
+	}
+	if err != nil {
+		return fmt.Errorf("lock on %v: %w", g, err)
+	}
+	return nil
 }
 
 func (l *Locks) traced(r *fop.Lk, g fop.GFID, err error) {
@@ -559,7 +587,6 @@ func (l *Locks) removal(ctx context.Context, req fop.Request) (fop.Reply, error)
 		}
 	}
 	reply, err := l.pass(ctx, req)
-	gone := err == nil && (victim.Stat.IsDir() || victim.Stat.Nlink <= 1)
-	l.with(g, false, func(o *object, opt *options) { o.removed(gone, &opt.policy, l.now()) })
+	l.with(g, false, func(o *object, opt *options) { o.removed(&opt.policy, l.now()) })
 	return reply, err
 }

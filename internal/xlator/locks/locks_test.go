@@ -153,6 +153,18 @@ func TestDomainsAlwaysSettle(t *testing.T) {
 
 var file = fop.GFID{1, 15: 9}
 
+// withFile is a file system with one file.
+func withFile(t testing.TB) fop.Handler {
+	t.Helper()
+	fs := mem.NewFS(nil)
+	mk := &fop.Mknod{Parent: fop.RootGFID, Name: "f", Mode: fop.ModeRegular | 0o644}
+	mk.XData = fop.NewDict(fop.Pair{Key: fop.KeyGFIDReq, Val: fop.GFIDValue(file)})
+	if _, err := fs.Do(context.Background(), mk); err != nil {
+		t.Fatal(err)
+	}
+	return fs
+}
+
 func client(name string) *fop.Client { return &fop.Client{ID: name, OpVersion: 100000} }
 
 func head(c *fop.Client, id string) fop.Header {
@@ -333,8 +345,16 @@ func TestRemoveWaits(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if err := <-late; fop.Errno(err) != syscall.ESTALE {
-		t.Errorf("a lock on what is gone: %v", err)
+	if err := <-late; err != nil {
+		t.Errorf("a lock that waited for the removal: %v", err)
+	}
+	if err := call(t, l, inode(b, "1", fop.LkSet, fop.LockRead)); fop.Errno(err) != syscall.EAGAIN {
+		t.Errorf("a lock beside it: %v", err)
+	}
+	g := inode(b, "1", fop.LkSet, fop.LockRead)
+	g.GFID = fop.GFID{7}
+	if err := call(t, l, g); fop.Errno(err) != syscall.ESTALE {
+		t.Errorf("a lock on what never was: %v", err)
 	}
 }
 
@@ -415,7 +435,7 @@ func TestCounts(t *testing.T) {
 }
 
 func TestClear(t *testing.T) {
-	l := newLocks(t, mem.NewFS(nil), nil)
+	l := newLocks(t, withFile(t), nil)
 	a, b := client("a"), client("b")
 	if err := call(t, l, lk(a, "1", nil, fop.LkSet, fop.LockWrite, 0, 10)); err != nil {
 		t.Fatal(err)
@@ -445,7 +465,7 @@ func TestClear(t *testing.T) {
 
 // TestLockinfo moves the locks of an open file to another one, of a new client.
 func TestLockinfo(t *testing.T) {
-	l := newLocks(t, mem.NewFS(nil), nil)
+	l := newLocks(t, withFile(t), nil)
 	a, b := client("a"), client("b")
 	old, now := &fop.Fd{GFID: file, From: a}, &fop.Fd{GFID: file, From: b}
 	if err := call(t, l, lk(a, "1", old, fop.LkSet, fop.LockWrite, 0, 10)); err != nil {
@@ -498,7 +518,7 @@ func FuzzClear(f *testing.F) {
 }
 
 func TestActiveLocks(t *testing.T) {
-	src, dst := newLocks(t, mem.NewFS(nil), nil), newLocks(t, mem.NewFS(nil), nil)
+	src, dst := newLocks(t, withFile(t), nil), newLocks(t, withFile(t), nil)
 	a, mover := client("a"), client("m")
 	if err := call(t, src, lk(a, "1", nil, fop.LkSet, fop.LockWrite, 0, 10)); err != nil {
 		t.Fatal(err)
@@ -538,13 +558,7 @@ func TestMandatory(t *testing.T) {
 	a, b := client("a"), client("b")
 	var rw, nonblock *fop.Fd
 	setup := func(t *testing.T, o xlator.Options) *Locks {
-		fs := mem.NewFS(nil)
-		l := newLocks(t, fs, o)
-		mk := &fop.Mknod{Parent: fop.RootGFID, Name: "f", Mode: fop.ModeRegular | 0o644}
-		mk.XData = fop.NewDict(fop.Pair{Key: fop.KeyGFIDReq, Val: fop.GFIDValue(file)})
-		if err := call(t, fs, mk); err != nil {
-			t.Fatal(err)
-		}
+		l := newLocks(t, withFile(t), o)
 		rw, nonblock = &fop.Fd{GFID: file, Flags: fop.ORdwr}, &fop.Fd{GFID: file, Flags: fop.ORdwr | fop.ONonblock}
 		for _, fd := range []*fop.Fd{rw, nonblock} {
 			if err := call(t, l, &fop.Open{GFID: file, Flags: fd.Flags, Fd: fd}); err != nil {
@@ -626,7 +640,7 @@ func TestMandatory(t *testing.T) {
 // TestParallel: many goroutines lock and unlock; the race detector watches, and
 // mutual exclusion is checked by a counter.
 func TestParallel(t *testing.T) {
-	l := newLocks(t, mem.NewFS(nil), nil)
+	l := newLocks(t, withFile(t), nil)
 	var wg sync.WaitGroup
 	inside := 0
 	for i := range 8 {

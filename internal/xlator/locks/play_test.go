@@ -224,8 +224,8 @@ func (s *stage) act(t *testing.T, f []string) string {
 		return s.outcome(s.o.lock(k, &s.p, s.now))
 	case "remove": // client
 		return s.outcome(s.o.remove(s.client(f[1]), &s.p, s.now), 0)
-	case "removed": // gone|kept
-		s.o.removed(f[1] == "gone", &s.p, s.now)
+	case "removed":
+		s.o.removed(&s.p, s.now)
 	case "giveup": // number of the waiter, negative from the last one
 		n, _ := strconv.Atoi(f[1])
 		if n < 0 {

@@ -2,7 +2,6 @@ package locks
 
 import (
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/wythefs/wythe/internal/fop"
@@ -50,15 +49,10 @@ func (o *object) remove(c *fop.Client, p *policy, now time.Time) *waiter {
 	return r.w
 }
 
-// removed ends a removal; gone says that the object no longer exists.
-func (o *object) removed(gone bool, p *policy, now time.Time) {
+// removed ends a removal. Who waited for it gets the lock even if nothing is left
+// of the object, as in GlusterFS 10.3, and learns that from its next fop.
+func (o *object) removed(p *policy, now time.Time) {
 	o.removing--
-	if gone {
-		for _, l := range o.queued {
-			l.w.answer(syscall.ESTALE)
-		}
-		o.queued = nil
-	}
 	o.settle(p, now)
 }
 
@@ -91,16 +85,13 @@ func (o *object) settle(p *policy, now time.Time) {
 		o.queued = nil
 		for _, l := range queued {
 			d := o.domainFor(l.family, l.domain)
-			switch {
-			case o.try(d, l, p, now):
-				w := l.w
-				l.w = nil
-				w.answer(0)
-			case l.wait:
+			if !o.try(d, l, p, now) {
 				d.blocked = append(d.blocked, l)
-			default:
-				l.w.answer(syscall.EAGAIN)
+				continue
 			}
+			w := l.w
+			l.w = nil
+			w.answer(0)
 		}
 	}
 	o.sweep()
