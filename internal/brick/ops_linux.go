@@ -6,12 +6,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 
 	"github.com/wythefs/wythe/internal/fop"
 	"github.com/wythefs/wythe/internal/proto"
 	"github.com/wythefs/wythe/internal/rpc"
+	"github.com/wythefs/wythe/internal/xlator"
 )
 
 // serveOps answers glusterd's brick operations on the socket of -S. glusterd
@@ -122,51 +122,48 @@ func (p *process) opTerminate(req *proto.BrickOpRequest) opResult {
 	return r
 }
 
-// opBarrier is for volumes whose barrier is off, or has been switched on by the
-// volfile: the barrier translator follows its option.
+// opBarrier raises and lowers the barrier for snapshots.
 func (p *process) opBarrier(req *proto.BrickOpRequest) opResult {
 	input, err := proto.DecodeOldDict(req.Input)
 	if err != nil {
 		return failOp(syscall.EINVAL, "the request does not decode")
 	}
-	if !input.Bool("barrier") {
+	// The request names the brick or its volume; a process has one of each.
+	up := input.Bool("barrier")
+	for _, h := range p.brick.graph.FindType("features/barrier") {
+		gate, ok := h.(xlator.Gate)
+		if !ok {
+			continue
+		}
+		if up {
+			err = gate.Raise()
+		} else {
+			err = gate.Lower()
+		}
+		if err != nil {
+			return failOp(fop.Errno(err), "%v", err)
+		}
 		return opResult{}
 	}
-	return failOp(syscall.ENOTSUP, "this brick has no barrier; snapshots need one")
+	if up {
+		return failOp(syscall.ENOTSUP, "the brick's volfile has no features/barrier")
+	}
+	return opResult{}
 }
 
-// opInfo answers `gluster volume profile … info` and `volume top`.
+// opInfo answers `gluster volume profile … info`, and `volume top` with nothing.
 func (p *process) opInfo(req *proto.BrickOpRequest) opResult {
 	input, err := proto.DecodeOldDict(req.Input)
 	if err != nil {
 		return failOp(syscall.EINVAL, "the request does not decode")
 	}
-	const infoAll, infoIncremental, infoCumulative, infoClear = 1, 2, 3, 4
-	d := &fop.Dict{}
-	switch op := input.Int("info-op"); op {
-	case infoClear:
-		d.Set("stats-cleared", fop.Int(1))
-		return dictOp(d)
-	case infoAll, infoIncremental, infoCumulative:
-		up := strconv.FormatInt(int64(p.uptime().Seconds()), 10)
-		var in, out uint64
-		for _, name := range p.brick.Names() {
-			for _, c := range p.brick.server.Clients(name) {
-				in, out = in+c.BytesIn, out+c.BytesOut
-			}
-		}
-		if op != infoIncremental {
-			d.Set("cumulative", fop.Int(-1))
-			d.Set("-1-duration", fop.Str(up))
-			d.Set("-1-total-read", fop.Uint(out))
-			d.Set("-1-total-write", fop.Uint(in))
-		}
-		if op != infoCumulative {
-			d.Set("interval", fop.Int(0))
-			d.Set("0-duration", fop.Str(up))
-			d.Set("0-total-read", fop.Uint(out))
-			d.Set("0-total-write", fop.Uint(in))
-		}
+	if !input.Has("info-op") {
+		return dictOp(&fop.Dict{})
 	}
-	return dictOp(d)
+	h, _ := p.brick.graph.Find(req.Name)
+	counter, ok := h.(xlator.Profiler)
+	if !ok {
+		return failOp(syscall.ENOENT, "brick %s counts no fops here", req.Name)
+	}
+	return dictOp(counter.Profile(input.Int("info-op"), input.Bool("peek")))
 }

@@ -25,10 +25,6 @@ const (
 	statusMask       = 0xff
 )
 
-var startTime = time.Now()
-
-func (p *process) uptime() time.Duration { return time.Since(startTime) }
-
 // opStatus answers `gluster volume status VOLUME BRICK clients|fd|inode|
 // callpool|mem` with the keys that the command line prints.
 func (p *process) opStatus(req *proto.BrickOpRequest) opResult {

@@ -59,3 +59,17 @@ type FdInfo struct {
 	GFID   fop.GFID
 	Dir    bool
 }
+
+// Profiler is a translator that counts fops: debug/io-stats.
+type Profiler interface {
+	// Profile answers a request for statistics (1 all, 2 of the current
+	// interval, 3 since the start, 4 forget them) in the keys of the management
+	// protocol. Without peek a new interval begins.
+	Profile(op int64, peek bool) *fop.Dict
+}
+
+// Gate is a translator that holds replies back: features/barrier.
+type Gate interface {
+	Raise() error
+	Lower() error
+}
