@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/wythefs/wythe/gfapi"
 	"github.com/wythefs/wythe/internal/fop"
@@ -227,7 +228,7 @@ func TestRealClientMounts(t *testing.T) {
 			}
 			n.Unmount(t, mnt)
 			p.Signal(syscall.SIGTERM)
-			ctx, cancel := context.WithTimeout(context.Background(), stopWithin*2)
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
 			if err := p.Wait(ctx); err != nil {
 				t.Errorf("wythe up ended with %v after SIGTERM", err)
