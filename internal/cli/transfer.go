@@ -21,7 +21,7 @@ const (
 	chunkSize = 1 << 20 // bytes per read and write
 	inFlight  = 8       // chunks of one file under way at once
 	// rewind is how far before the end of a partial file a resumed copy begins:
-	// chunks are written out of order, so that much may have holes.
+	// chunks are written out of order, so that much may have holes (see window).
 	rewind = 2 * inFlight * chunkSize
 )
 
@@ -296,36 +296,80 @@ func (t *transfer) chunks(ctx context.Context, in treeFile, out treeFile, start 
 	if err != nil || n < chunkSize {
 		return start + int64(n), err
 	}
-	var end atomic.Int64
-	end.Store(start + chunkSize)
-	var next atomic.Int64
-	next.Store(start + chunkSize)
-	var done atomic.Bool
-	g, gctx := errgroup.WithContext(ctx)
+	w := newWindow(start + chunkSize)
+	g, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, w.end)
+	defer stop()
 	for range inFlight {
 		g.Go(func() error {
-			for !done.Load() {
-				if err := gctx.Err(); err != nil {
-					return err
+			for {
+				off, ok := w.next()
+				if !ok {
+					return ctx.Err()
 				}
-				off := next.Add(chunkSize) - chunkSize
 				n, err := one(off)
-				if n < chunkSize {
-					done.Store(true)
-				}
-				for e := off + int64(n); n > 0; {
-					old := end.Load()
-					if e <= old || end.CompareAndSwap(old, e) {
-						break
-					}
-				}
 				if err != nil {
+					w.end()
 					return err
 				}
+				w.done(off, n)
 			}
-			return nil
 		})
 	}
 	err = g.Wait()
-	return end.Load(), err
+	return w.size, err
+}
+
+// window hands out the chunks of a file so that none is more than rewind ahead
+// of the first that is not written yet, whatever the scheduler does.
+type window struct {
+	mu      sync.Mutex
+	moved   sync.Cond
+	from    int64          // everything before it is written
+	upto    int64          // the next chunk to hand out
+	written map[int64]bool // chunks after from
+	size    int64          // end of what is written
+	over    bool
+}
+
+func newWindow(from int64) *window {
+	w := &window{from: from, upto: from, size: from, written: map[int64]bool{}}
+	w.moved.L = &w.mu
+	return w
+}
+
+// next waits for the next chunk; false means that there are no more.
+func (w *window) next() (off int64, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for !w.over && w.upto-w.from >= rewind {
+		w.moved.Wait()
+	}
+	off = w.upto
+	w.upto += chunkSize
+	return off, !w.over
+}
+
+// done says that n bytes of a chunk are written; a short one is the last.
+func (w *window) done(off int64, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n > 0 {
+		w.size = max(w.size, off+int64(n))
+	}
+	w.over = w.over || n < chunkSize
+	w.written[off] = true
+	for w.written[w.from] {
+		delete(w.written, w.from)
+		w.from += chunkSize
+	}
+	w.moved.Broadcast()
+}
+
+// end lets nobody have another chunk.
+func (w *window) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	w.moved.Broadcast()
 }
