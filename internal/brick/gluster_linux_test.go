@@ -81,7 +81,37 @@ func TestUnderGlusterd(t *testing.T) {
 		t.Errorf("clients: %s", out)
 	}
 	g.MustCLI(t, "volume", "profile", "data", "start")
-	g.MustCLI(t, "volume", "profile", "data", "info")
+	testenv.Wait(t, 10*time.Second, "latencies in the profile", func() bool {
+		os.WriteFile(filepath.Join(dir, "profiled"), make([]byte, 4096), 0o644)
+		out := g.MustCLI(t, "volume", "profile", "data", "info")
+		for _, line := range strings.Split(out, "\n") {
+			if f := strings.Fields(line); len(f) == 9 && f[8] == "WRITE" && f[1] != "0.00" {
+				return strings.Contains(out, "Cumulative Stats:") && strings.Contains(out, "4096b+")
+			}
+		}
+		return false
+	})
+	if out, err := g.CLI(t.Context(), "volume", "top", "data", "open"); err == nil || !strings.Contains(err.Error(), "keeps no statistics by file") {
+		t.Errorf("volume top: %s, %v", out, err)
+	}
+	g.MustCLI(t, "volume", "barrier", "data", "enable")
+	g.MustCLI(t, "volume", "barrier", "data", "disable")
+
+	// A subdirectory is the root of its own mount.
+	if err := os.MkdirAll(filepath.Join(dir, "sub", "inner"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	sub := g.Mount(t, "data/sub")
+	if err := os.WriteFile(filepath.Join(sub, "inner", "file"), []byte("sub"), 0o644); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "sub", "inner", "file")); string(b) != "sub" {
+		t.Errorf("through the whole volume: %q, %v", b, err)
+	}
+	if list, err := os.ReadDir(sub); err != nil || len(list) != 1 {
+		t.Errorf("the subdirectory has %v, %v", list, err)
+	}
+	g.Unmount(t, sub)
 	g.MustCLI(t, "volume", "statedump", "data")
 	testenv.Wait(t, 10*time.Second, "statedump", func() bool {
 		dumps, _ := filepath.Glob(filepath.Join(g.Dir, "run", "gluster", "*.dump.*"))
@@ -206,4 +236,38 @@ func useMount(t *testing.T, dir string) {
 	if out, err := exec.CommandContext(ctx, "df", dir).CombinedOutput(); err != nil {
 		t.Errorf("df: %v %s", err, out)
 	}
+}
+
+// TestReplicaUnderGlusterd kills one of three bricks of ours under writes and
+// lets the real self-heal daemon repair it.
+func TestReplicaUnderGlusterd(t *testing.T) {
+	testenv.NeedRoot(t)
+	g := testenv.Gluster(t)
+	takePlace(t, g)
+	base := testenv.LoopFS(t, "xfs", 300)
+	g.Volume(t, "rep", "replica", "3", base+"/a", base+"/b", base+"/c")
+	dir := g.Mount(t, "rep")
+	useMount(t, dir)
+	g.KillBrick(t, "rep", base+"/b")
+	data := bytes.Repeat([]byte("heal me "), 20000)
+	for i := range 20 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("f", i)), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.MustCLI(t, "volume", "start", "rep", "force")
+	g.WaitOnline(t, "rep")
+	testenv.Wait(t, 60*time.Second, "self-heal", func() bool {
+		g.CLI(t.Context(), "volume", "heal", "rep")
+		out, err := g.CLI(t.Context(), "volume", "heal", "rep", "info")
+		return err == nil && strings.Count(out, "Number of entries: 0") == 3
+	})
+	for i := range 20 {
+		name := fmt.Sprint("f", i)
+		if b, err := os.ReadFile(filepath.Join(base, "b", name)); err != nil || !bytes.Equal(b, data) {
+			t.Errorf("%s on the healed brick: %d bytes, %v", name, len(b), err)
+		}
+	}
+	g.Unmount(t, dir)
+	g.MustCLI(t, "volume", "stop", "rep")
 }

@@ -151,14 +151,15 @@ func (p *process) opBarrier(req *proto.BrickOpRequest) opResult {
 	return opResult{}
 }
 
-// opInfo answers `gluster volume profile … info`, and `volume top` with nothing.
+// opInfo answers `gluster volume profile … info`. It keeps no statistics by file,
+// so it refuses `volume top`.
 func (p *process) opInfo(req *proto.BrickOpRequest) opResult {
 	input, err := proto.DecodeOldDict(req.Input)
 	if err != nil {
 		return failOp(syscall.EINVAL, "the request does not decode")
 	}
 	if !input.Has("info-op") {
-		return dictOp(&fop.Dict{})
+		return failOp(syscall.ENOTSUP, "volume top: this brick keeps no statistics by file; see volume profile")
 	}
 	h, _ := p.brick.graph.Find(req.Name)
 	counter, ok := h.(xlator.Profiler)
