@@ -1,10 +1,13 @@
 package server
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/wythefs/wythe/internal/xlator"
 )
@@ -150,6 +153,10 @@ func matchAddrs(patterns []string, addr net.Addr) bool {
 	return false
 }
 
+// resolveTimeout bounds a look-up of a host name of an address list: a client
+// waits for it.
+const resolveTimeout = 5 * time.Second
+
 func matchAddr(pattern, text string, ip netip.Addr) bool {
 	if pattern == text {
 		return true
@@ -162,16 +169,10 @@ func matchAddr(pattern, text string, ip netip.Addr) bool {
 			return prefix.Contains(ip)
 		}
 		if isHostName(pattern) {
-			addrs, err := net.LookupIP(pattern)
-			if err != nil {
-				return false
-			}
-			for _, a := range addrs {
-				if b, ok := netip.AddrFromSlice(a); ok && b.Unmap() == ip {
-					return true
-				}
-			}
-			return false
+			ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
+			defer cancel()
+			addrs, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", pattern)
+			return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap() == ip })
 		}
 	}
 	return fnmatch(pattern, text)

@@ -101,6 +101,8 @@ func (g *groupCache) groups(uid uint32, ttl time.Duration) []uint32 {
 	return e.gids
 }
 
+// systemGroups asks the system's user database: without cgo that is /etc/passwd
+// and /etc/group.
 func systemGroups(uid uint32) []uint32 {
 	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
 	if err != nil {

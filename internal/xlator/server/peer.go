@@ -2,6 +2,7 @@ package server
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -73,7 +74,8 @@ func (p *peer) credentials(brick string) *credentials {
 func (p *peer) addrText() string {
 	switch a := p.conn.RemoteAddr().(type) {
 	case *net.TCPAddr:
-		return a.AddrPort().String()
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()
 	case *net.UnixAddr:
 		return "local"
 	}

@@ -193,7 +193,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		for _, l := range s.listeners {
 			l.Close() // those that Run never got to
 		}
-		s.sessions.wg.Wait()
+		s.sessions.stop(ctx)
 	})
 	return s.closeErr
 }

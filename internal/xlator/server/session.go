@@ -35,6 +35,7 @@ type session struct {
 	// is bound; idle is closed when it reaches 0.
 	inflight atomic.Int64
 	idle     chan struct{}
+	ended    sync.Once
 
 	mu    sync.Mutex
 	conns map[*peer]struct{}
@@ -54,8 +55,9 @@ type sessionTable struct {
 	all map[sessionKey]*session
 	// gone is called, in a goroutine of its own, when a session has lost its
 	// last connection.
-	gone func(*session)
-	wg   sync.WaitGroup
+	gone    func(*session)
+	wg      sync.WaitGroup
+	stopped bool
 }
 
 // bind returns the session of an identity and counts one more connection on
@@ -88,11 +90,37 @@ func (t *sessionTable) unbind(s *session) {
 		return
 	}
 	delete(t.all, s.key)
+	if t.stopped {
+		go t.gone(s)
+		return
+	}
 	t.wg.Add(1)
 	go func() {
 		defer t.wg.Done()
 		t.gone(s)
 	}()
+}
+
+// stop ends all sessions that are left and waits, while ctx lasts, until what
+// they held is given back.
+func (t *sessionTable) stop(ctx context.Context) {
+	t.mu.Lock()
+	t.stopped = true
+	left := t.all
+	t.all = nil
+	t.mu.Unlock()
+	for _, s := range left {
+		t.wg.Go(func() { t.gone(s) })
+	}
+	done := make(chan struct{})
+	go func() {
+		t.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // list returns the sessions of one brick, or of all with nil.
@@ -152,7 +180,9 @@ const drainGrace = time.Second
 // the translators hear that the client is gone. A fop that hangs on a disk
 // holds up neither: the translators hear of it a second time, when the last
 // fop has come back, for what that one may have taken in between.
-func (s *session) end() {
+func (s *session) end() { s.ended.Do(s.takeDown) }
+
+func (s *session) takeDown() {
 	ctx := context.Background()
 	head := fop.Header{From: &s.Client}
 	for _, f := range s.fds.close() {
