@@ -96,10 +96,18 @@ func (s *Service) SetVolume(v *Volume) {
 	}
 }
 
-func (s *Service) portByBrick(_ context.Context, call *rpc.Call) {
-	var req proto.PortByBrickRequest
+// decode reads the arguments of a call, and answers it if they are none.
+func decode(call *rpc.Call, req interface{ Decode(body []byte) error }) bool {
 	if req.Decode(call.Args) != nil {
 		call.Fail(rpc.GarbageArgs)
+		return false
+	}
+	return true
+}
+
+func (s *Service) portByBrick(_ context.Context, call *rpc.Call) {
+	var req proto.PortByBrickRequest
+	if !decode(call, &req) {
 		return
 	}
 	s.mu.Lock()
@@ -114,8 +122,7 @@ func (s *Service) portByBrick(_ context.Context, call *rpc.Call) {
 
 func (s *Service) signin(_ context.Context, call *rpc.Call) {
 	var req proto.SigninRequest
-	if req.Decode(call.Args) != nil {
-		call.Fail(rpc.GarbageArgs)
+	if !decode(call, &req) {
 		return
 	}
 	s.mu.Lock()
@@ -138,8 +145,7 @@ func (s *Service) signin(_ context.Context, call *rpc.Call) {
 
 func (s *Service) signout(_ context.Context, call *rpc.Call) {
 	var req proto.SignoutRequest
-	if req.Decode(call.Args) != nil {
-		call.Fail(rpc.GarbageArgs)
+	if !decode(call, &req) {
 		return
 	}
 	s.mu.Lock()
@@ -179,8 +185,7 @@ func (s *Service) find(path string) *Brick {
 
 func (s *Service) getspec(_ context.Context, call *rpc.Call) {
 	var req proto.GetspecRequest
-	if req.Decode(call.Args) != nil {
-		call.Fail(rpc.GarbageArgs)
+	if !decode(call, &req) {
 		return
 	}
 	spec, err := s.spec(&req, call.Conn)
@@ -264,8 +269,7 @@ func isLocal(c *rpc.Conn) bool {
 
 func (s *Service) volumeInfo(_ context.Context, call *rpc.Call) {
 	var req proto.DictRequest
-	if req.Decode(call.Args) != nil {
-		call.Fail(rpc.GarbageArgs)
+	if !decode(call, &req) {
 		return
 	}
 	s.mu.Lock()
@@ -283,8 +287,7 @@ func (s *Service) volumeInfo(_ context.Context, call *rpc.Call) {
 
 func (s *Service) snapshotInfo(_ context.Context, call *rpc.Call) {
 	var req proto.DictRequest
-	if req.Decode(call.Args) != nil {
-		call.Fail(rpc.GarbageArgs)
+	if !decode(call, &req) {
 		return
 	}
 	call.Reply(&proto.DictReply{Dict: fop.NewDict(fop.Pair{Key: "snap-count", Val: fop.Str("0")})})
@@ -294,8 +297,7 @@ func (s *Service) snapshotInfo(_ context.Context, call *rpc.Call) {
 // do not wait.
 func (s *Service) eventNotify(_ context.Context, call *rpc.Call) {
 	var req proto.EventNotify
-	if req.Decode(call.Args) != nil {
-		call.Fail(rpc.GarbageArgs)
+	if !decode(call, &req) {
 		return
 	}
 	s.log.Info("event", "op", req.Op, "volume", req.Dict.Text("volname"), "peer", call.Conn.RemoteAddr())
