@@ -121,6 +121,9 @@ func renamed(p, q string, err error) result {
 	if nested && is(err, syscall.EINVAL, syscall.EISDIR, syscall.ENOTDIR, syscall.ENOTEMPTY) {
 		return result{Errno: "nested"}
 	}
+	if is(err, syscall.EEXIST) { // XFS's word for it
+		err = syscall.ENOTEMPTY
+	}
 	return outcome(nil, err)
 }
 
