@@ -41,24 +41,25 @@ func (t *ACLs) check(ctx context.Context, c *fop.Cred, req fop.Request) (fop.Req
 	case *fop.Readdirp:
 		return req, t.permit(ctx, c, req, gfidOf(r.GFID, r.Fd), Read)
 	case *fop.Mkdir:
-		return req, t.permit(ctx, c, req, r.Parent, Write|Exec)
+		return req, t.nameFirst(ctx, c, r.Parent, r.Name, syscall.EEXIST, t.permit(ctx, c, req, r.Parent, Write|Exec))
 	case *fop.Mknod:
-		return req, t.permit(ctx, c, req, r.Parent, Write|Exec)
+		return req, t.nameFirst(ctx, c, r.Parent, r.Name, syscall.EEXIST, t.permit(ctx, c, req, r.Parent, Write|Exec))
 	case *fop.Create:
 		return req, t.permit(ctx, c, req, r.Parent, Write|Exec)
 	case *fop.Put:
 		return req, t.permit(ctx, c, req, r.Parent, Write|Exec)
 	case *fop.Symlink:
-		return req, t.permit(ctx, c, req, r.Parent, Write|Exec)
+		return req, t.nameFirst(ctx, c, r.Parent, r.Name, syscall.EEXIST, t.permit(ctx, c, req, r.Parent, Write|Exec))
 	case *fop.Unlink:
-		return req, t.mayRemove(ctx, c, req, r.Parent, r.Name, Write|Exec)
+		return req, t.nameFirst(ctx, c, r.Parent, r.Name, syscall.ENOENT, t.mayRemove(ctx, c, req, r.Parent, r.Name, Write|Exec))
 	case *fop.Rmdir:
-		return req, t.mayRemove(ctx, c, req, r.Parent, r.Name, Write|Exec)
+		return req, t.nameFirst(ctx, c, r.Parent, r.Name, syscall.ENOENT, t.mayRemove(ctx, c, req, r.Parent, r.Name, Write|Exec))
 	case *fop.Rename:
 		if err := t.mayRemove(ctx, c, req, r.OldParent, r.OldName, Write); err != nil {
-			return nil, err
+			return nil, t.nameFirst(ctx, c, r.OldParent, r.OldName, syscall.ENOENT, err)
 		}
-		return req, t.mayRemove(ctx, c, req, r.NewParent, r.NewName, Write)
+		err := t.mayRemove(ctx, c, req, r.NewParent, r.NewName, Write)
+		return req, t.nameFirst(ctx, c, r.OldParent, r.OldName, syscall.ENOENT, err)
 	case *fop.Link:
 		return req, t.mayLink(ctx, c, r)
 	case *fop.Setattr:
@@ -95,6 +96,25 @@ func (t *ACLs) check(ctx context.Context, c *fop.Cred, req fop.Request) (fop.Req
 		return req, t.mayRemovexattr(ctx, c, req, gfidOf(r.GFID, r.Fd), r.Name, r.XData)
 	}
 	return req, nil
+}
+
+// nameFirst turns a refusal into e where the name is not as the request needs it
+// (ENOENT: it is not there; EEXIST: it is). Clients that look names up before they
+// send anything learn that first, as with any file system, and a brick of
+// GlusterFS 10.3 says it first too. Who may not search the directory is refused.
+func (t *ACLs) nameFirst(ctx context.Context, c *fop.Cred, dir fop.GFID, name string, e syscall.Errno, refusal error) error {
+	if fop.Errno(refusal) != syscall.EACCES {
+		return refusal
+	}
+	d, err := t.attr(ctx, dir)
+	if err != nil || !d.permits(c, Exec) {
+		return refusal
+	}
+	a, err := t.entry(ctx, dir, name)
+	if err != nil || (a == nil) != (e == syscall.ENOENT) {
+		return refusal
+	}
+	return fmt.Errorf("%s: %w", name, e)
 }
 
 func denied(req fop.Request, e error) error {
