@@ -22,6 +22,9 @@ type state struct {
 	// Ready is false from the first start until all bricks are prepared: only
 	// then may a missing brick directory be made.
 	Ready bool `json:"ready"`
+	// Ports are those that the bricks listened on last. They get them again if
+	// they can, so that clients which know them find them after a crash.
+	Ports []int `json:"ports,omitempty"`
 }
 
 // loadState reads the state of a cluster directory; nil if there is none.

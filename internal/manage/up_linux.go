@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,6 +45,7 @@ type Cluster struct {
 	Fresh  bool // the volume was made by this start
 
 	lock    *os.File
+	state   *state
 	service *Service
 	bricks  []*brick.Brick
 	cancel  context.CancelFunc
@@ -116,7 +118,20 @@ func Up(ctx context.Context, o UpOptions) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	return c, nil
+	return c, c.keepPorts(dir)
+}
+
+// keepPorts remembers where the bricks listen.
+func (c *Cluster) keepPorts(dir string) error {
+	ports := make([]int, len(c.Volume.Bricks))
+	for i := range ports {
+		ports[i] = c.BrickPort(i)
+	}
+	if slices.Equal(ports, c.state.Ports) {
+		return nil
+	}
+	c.state.Ports = ports
+	return c.state.save(dir)
 }
 
 // prepare finds or makes the volume and its brick directories.
@@ -166,7 +181,7 @@ func (c *Cluster) prepare(dir string, o UpOptions) error {
 			return err
 		}
 	}
-	c.Volume = v
+	c.Volume, c.state = v, s
 	if !s.Ready {
 		s.Ready = true
 		return s.save(dir)
@@ -194,7 +209,14 @@ func (c *Cluster) startBrick(ctx context.Context, i int, o UpOptions) error {
 	if o.BrickPort != 0 {
 		port = o.BrickPort + i
 	}
-	l, err := listen(o.Listen, port, "--brick-port")
+	var l net.Listener
+	err := error(syscall.EADDRINUSE)
+	if port == 0 && i < len(c.state.Ports) {
+		l, err = listen(o.Listen, c.state.Ports[i], "")
+	}
+	if err != nil {
+		l, err = listen(o.Listen, port, "--brick-port")
+	}
 	if err != nil {
 		return err
 	}

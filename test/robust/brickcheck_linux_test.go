@@ -15,5 +15,3 @@ func checkBrick(t testing.TB, dir string) {
 	}
 	t.Logf("brick %s: %+v", dir, sum)
 }
-
-func rootlessMain(args []string) error { return nil }

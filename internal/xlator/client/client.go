@@ -24,6 +24,7 @@ type Client struct {
 	notify func(fop.Event)
 	env    *xlator.Env
 	set    atomic.Pointer[settings]
+	moved  chan struct{} // the port of the brick has changed
 
 	link    atomic.Pointer[link]  // the brick, while it is up
 	why     atomic.Pointer[error] // why link is nil
@@ -64,7 +65,7 @@ func New(cfg xlator.Config) (fop.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", cfg.Name, err, syscall.EINVAL)
 	}
-	c := &Client{name: cfg.Name, log: cfg.Log, notify: cfg.Notify, env: cfg.Env, files: make(map[*openFile]struct{})}
+	c := &Client{name: cfg.Name, log: cfg.Log, notify: cfg.Notify, env: cfg.Env, files: make(map[*openFile]struct{}), moved: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.Default()
 	}
@@ -87,10 +88,17 @@ func (c *Client) Reconfigure(o xlator.Options) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", c.name, err, syscall.EINVAL)
 	}
-	if !s.lasting(c.set.Load()) {
+	old := c.set.Load()
+	if !s.lasting(old) {
 		return fmt.Errorf("%s: another brick, or another kind of connection to it: %w", c.name, syscall.EBUSY)
 	}
 	c.set.Store(s)
+	if s.port != old.port {
+		select {
+		case c.moved <- struct{}{}:
+		default:
+		}
+	}
 	return nil
 }
 

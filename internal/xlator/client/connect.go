@@ -54,9 +54,10 @@ func (c *Client) Run(ctx context.Context) error {
 		timer := time.NewTimer(delay)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
+		case <-c.moved:
 		case <-timer.C:
 		}
+		timer.Stop()
 		delay = min(2*delay, lastRetry)
 	}
 	return nil

@@ -191,10 +191,12 @@ func (s *settings) dial(port int) rpc.DialOptions {
 }
 
 // lasting reports whether what a connection is made of is the same in both, so
-// that a change of the rest needs no new connection.
+// that a change of the rest needs no new connection. The port is not among it: a
+// brick that was started again may have another, where the connection is made
+// anew, with files and locks, when the old one is lost.
 func (s *settings) lasting(t *settings) bool {
 	a, b := s, t
-	if a.brick() != b.brick() || a.port != b.port || a.network != b.network || a.socket != b.socket || a.tls != b.tls ||
+	if a.brick() != b.brick() || a.network != b.network || a.socket != b.socket || a.tls != b.tls ||
 		a.privileged != b.privileged || a.oldProtocol != b.oldProtocol || a.pingTimeout != b.pingTimeout ||
 		a.keepIdle != b.keepIdle || a.keepInterval != b.keepInterval || a.keepCount != b.keepCount ||
 		a.userTimeout != b.userTimeout || a.window != b.window || a.delay != b.delay {
