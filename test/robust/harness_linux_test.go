@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wythefs/wythe/gfapi"
+	"github.com/wythefs/wythe/internal/brick"
 	"github.com/wythefs/wythe/internal/manage"
 	"github.com/wythefs/wythe/internal/testenv"
 )
@@ -32,6 +33,9 @@ const roleEnv = "WYTHE_ROBUST_ROLE"
 var roles = map[string]func(args []string) error{"up": upMain, "rootless": rootlessMain}
 
 func TestMain(m *testing.M) {
+	if os.Getenv(roleEnv) == "brick" {
+		os.Exit(brick.Main(os.Args[1:]))
+	}
 	if role := roles[os.Getenv(roleEnv)]; role != nil {
 		if err := role(os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -1,0 +1,175 @@
+package robust
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wythefs/wythe/gfapi"
+	"github.com/wythefs/wythe/internal/testenv"
+)
+
+// authority signs certificates.
+type authority struct {
+	t    testing.TB
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	n    int64
+}
+
+func newAuthority(t testing.TB, name string) *authority {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	must(t, err)
+	cert, err := x509.ParseCertificate(der)
+	must(t, err)
+	return &authority{t: t, cert: cert, key: key, n: 1}
+}
+
+// issue writes glusterfs.pem, .key and .ca into a directory of their own.
+func (a *authority) issue(name string, ip net.IP, trust ...*authority) (dir string) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(a.t, err)
+	a.n++
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(a.n), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{ip},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
+	must(a.t, err)
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	must(a.t, err)
+	dir = a.t.TempDir()
+	write := func(file, kind string, ders ...[]byte) {
+		var b []byte
+		for _, der := range ders {
+			b = append(b, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})...)
+		}
+		must(a.t, os.WriteFile(filepath.Join(dir, "glusterfs."+file), b, 0o600))
+	}
+	write("pem", "CERTIFICATE", der)
+	write("key", "EC PRIVATE KEY", keyDER)
+	var cas [][]byte
+	for _, t := range trust {
+		cas = append(cas, t.cert.Raw)
+	}
+	write("ca", "CERTIFICATE", cas...)
+	return dir
+}
+
+func withFiles(dir string) []gfapi.Option {
+	const p = "transport.socket.ssl-"
+	return []gfapi.Option{
+		gfapi.WithXlatorOption("*-client-*", p+"own-cert", dir+"/glusterfs.pem"),
+		gfapi.WithXlatorOption("*-client-*", p+"private-key", dir+"/glusterfs.key"),
+		gfapi.WithXlatorOption("*-client-*", p+"ca-list", dir+"/glusterfs.ca"),
+	}
+}
+
+// TestTLS has the real glusterd run a volume with TLS, first on the real brick,
+// then on ours, then with TLS for the management, too.
+func TestTLS(t *testing.T) {
+	noLeaks(t)
+	g := testenv.Gluster(t)
+	good, bad := newAuthority(t, "good"), newAuthority(t, "bad")
+	ip := net.ParseIP(g.IP)
+	g.Bind(t, good.issue("server", ip, good), "/usr/lib/ssl")
+	client := good.issue("client", ip, good)
+	brick := testenv.LoopFS(t, "xfs", 300) + "/brick"
+	g.Create(t, "data", brick)
+	g.Set(t, "data", "client.ssl", "on", "server.ssl", "on")
+	g.StartVolume(t, "data")
+	dial := gfapi.WithDialer(g.DialContext)
+	server := g.Addr(24007)
+	use := func(t *testing.T, opts ...gfapi.Option) {
+		t.Helper()
+		v, err := gfapi.Mount(t.Context(), server, "data", options(append(append(opts, dial), withFiles(client)...))...)
+		must(t, err)
+		big := []byte(strings.Repeat("over TLS\n", 300000))
+		must(t, v.WriteFile("big", big, 0o644))
+		got, err := v.ReadFile("big")
+		if err != nil || string(got) != string(big) {
+			t.Errorf("read back %d bytes, %v", len(got), err)
+		}
+		must(t, v.Unmount())
+	}
+	wrong := func(t *testing.T) {
+		t.Helper()
+		const limit = 4 * time.Second
+		add := func(dir string) []gfapi.Option { return append(withFiles(dir), dial) }
+		refused(t, limit, server, "data", nil, []string{brick, "certificate"}, add(good.issue("client", ip, bad))...) // we do not trust it
+		refused(t, limit, server, "data", nil, []string{brick, "TLS"}, add(bad.issue("client", ip, good))...)         // it does not trust us
+		none := t.TempDir()
+		refused(t, limit, server, "data", os.ErrNotExist, []string{brick, none + "/glusterfs.pem", "client.ssl"}, add(none)...)
+		refused(t, limit, server, "data", nil, []string{brick, "TLS"}, dial, gfapi.WithXlatorOption("*-client-*", "transport.socket.ssl-enabled", "off"))
+	}
+	t.Run("real brick", func(t *testing.T) { use(t); wrong(t) })
+
+	g.MustCLI(t, "volume", "stop", "data")
+	takePlace(t, g)
+	g.StartVolume(t, "data")
+	t.Run("our brick", func(t *testing.T) {
+		use(t)
+		wrong(t)
+		m := g.Mount(t, "data")
+		must(t, os.WriteFile(m+"/file", []byte("by the real client"), 0o644))
+		b, err := os.ReadFile(m + "/big")
+		if err != nil || len(b) != 9*300000 {
+			t.Errorf("the real client reads %d bytes, %v", len(b), err)
+		}
+		g.Unmount(t, m)
+	})
+
+	g.MustCLI(t, "volume", "stop", "data")
+	g.Daemon.Kill()
+	must(t, os.WriteFile(filepath.Join(g.Dir, "lib", "secure-access"), nil, 0o644))
+	g.StartDaemon(t)
+	g.StartVolume(t, "data")
+	t.Run("management", func(t *testing.T) {
+		pair, err := tls.LoadX509KeyPair(client+"/glusterfs.pem", client+"/glusterfs.key")
+		must(t, err)
+		roots := x509.NewCertPool()
+		roots.AddCert(good.cert)
+		conf := &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: "server"}
+		use(t, gfapi.WithTLS(conf))
+		distrust := conf.Clone()
+		distrust.RootCAs = x509.NewCertPool()
+		refused(t, 4*time.Second, server, "data", nil, []string{server, "certificate"}, dial, gfapi.WithTLS(distrust))
+		refused(t, 4*time.Second, server, "data", nil, []string{server}, dial) // without TLS
+	})
+}
+
+// takePlace puts this test binary in the place of glusterfsd in a node. The
+// real program, which goes by three names, stays where it is called by another.
+func takePlace(t testing.TB, g *testenv.Glusterd) {
+	t.Helper()
+	self, err := os.Executable()
+	must(t, err)
+	dir := filepath.Join(g.Dir, "real")
+	must(t, os.MkdirAll(dir, 0o755))
+	program, err := os.ReadFile("/usr/sbin/glusterfsd")
+	must(t, err)
+	for _, name := range []string{"glusterfs", "glusterd"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), program, 0o755))
+	}
+	script := filepath.Join(g.Dir, "glusterfsd")
+	text := fmt.Sprintf("#!/bin/sh\ncase $0 in\n*/glusterfsd) %s=brick exec %s \"$@\";;\nesac\nexec %s/${0##*/} \"$@\"\n", roleEnv, self, dir)
+	must(t, os.WriteFile(script, []byte(text), 0o755))
+	g.Bind(t, script, "/usr/sbin/glusterfsd")
+}
