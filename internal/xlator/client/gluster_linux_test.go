@@ -81,9 +81,7 @@ func TestGlusterConformance(t *testing.T) {
 		t.Run("old-protocol "+old, func(t *testing.T) {
 			skip := map[string]string{
 				"createExisting": "GlusterFS 10.3 opens the target of a symbolic link",
-				"unlink":         "GlusterFS 10.3 says how many links are left, not how many there were",
 				"locksFlush":     "nobody waits for a RELEASE, and the brick may carry out what follows first",
-				"xattrop":        "GlusterFS 10.3 replaces a value only by one of its length or longer (ERANGE)",
 			}
 			if old == "on" {
 				skip["xattrReply"] = "version 330 has no form for attributes in a dictionary"

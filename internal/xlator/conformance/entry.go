@@ -282,13 +282,21 @@ func linkCase(s *suite) {
 func unlinkCase(s *suite) {
 	f := s.touch(fop.RootGFID, "f", "x")
 	s.mkdir(fop.RootGFID, "d")
-	r, err := fop.Call(s.ctx, s.h, &fop.Unlink{Header: s.head(fop.Pair{Key: fop.KeyLinkCount, Val: fop.Uint(0)}), Parent: fop.RootGFID, Name: "f"})
-	s.ok(err, "unlink")
+	_, err := s.tryLink(f, fop.RootGFID, "second")
+	s.ok(err, "link")
+	// As 10.3 has it: the number of links before, but 0 for the last one.
+	unlink := func(name string, count int64) *fop.RemoveReply {
+		r, err := fop.Call(s.ctx, s.h, &fop.Unlink{Header: s.head(fop.Pair{Key: fop.KeyLinkCount, Val: fop.Uint(1)}), Parent: fop.RootGFID, Name: name})
+		s.ok(err, "unlink "+name)
+		if n := r.XData.Int(fop.KeyLinkCount); n != count {
+			s.Errorf("%s after unlink of %s is %d, want %d", fop.KeyLinkCount, name, n, count)
+		}
+		return r
+	}
+	unlink("second", 2)
+	r := unlink("f", 0)
 	if !r.PreParent.GFID.IsRoot() || !r.PostParent.GFID.IsRoot() {
 		s.Errorf("unlink reports parents %v and %v", r.PreParent.GFID, r.PostParent.GFID)
-	}
-	if n := r.XData.Int(fop.KeyLinkCount); n != 1 {
-		s.Errorf("%s is %d, want 1", fop.KeyLinkCount, n)
 	}
 	s.absent(fop.RootGFID, "f")
 	_, err = fop.Call(s.ctx, s.h, &fop.Lookup{Header: s.head(), GFID: f})

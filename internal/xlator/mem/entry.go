@@ -273,7 +273,7 @@ func (m *FS) unlink(r *fop.Unlink) (*fop.RemoveReply, error) {
 	}
 	reply := &fop.RemoveReply{PreParent: dir.iatt()}
 	x := fop.NewDict()
-	if r.XData.Has(fop.KeyLinkCount) {
+	if r.XData.Bool(fop.KeyLinkCount) && n.nlink > 1 {
 		x.Set(fop.KeyLinkCount, fop.Uint(uint64(n.nlink)))
 	} else {
 		x.Set(fop.KeyLinkCount, fop.Uint(0))
@@ -388,7 +388,7 @@ func (m *FS) rename(r *fop.Rename) (*fop.RenameReply, error) {
 		case victim.isDir() && len(victim.dir.byName) > 0:
 			return nil, syscall.ENOTEMPTY
 		}
-		if r.XData.Has(fop.KeyLinkCount) {
+		if r.XData.Bool(fop.KeyLinkCount) {
 			x.Set(fop.KeyLinkCount, fop.Uint(uint64(victim.nlink)))
 		}
 		if r.XData.Has("gf_request_link_count") {

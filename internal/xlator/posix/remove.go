@@ -158,8 +158,8 @@ func (b *Brick) unlinkXData(r *fop.Unlink, reply *fop.RemoveReply, in *inode, vi
 		x.Set(fop.KeyIattInXattr, fop.IattValue(post))
 		x.Set(fop.KeyPostStat, fop.IattValue(post))
 	}
-	links := uint64(0)
-	if r.XData.Has(fop.KeyLinkCount) {
+	links := uint64(0) // of the last link and where nobody asked, as 10.3 has it
+	if r.XData.Bool(fop.KeyLinkCount) && victim.Nlink > 1 {
 		links = uint64(victim.Nlink)
 	}
 	x.Set(fop.KeyLinkCount, fop.Uint(links))

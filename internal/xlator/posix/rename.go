@@ -73,7 +73,7 @@ func (b *Brick) rename(r *fop.Rename) (*fop.RenameReply, error) {
 		if !isDir(&to.st) && links > 0 {
 			links--
 		}
-		if r.XData.Has(fop.KeyLinkCount) {
+		if r.XData.Bool(fop.KeyLinkCount) {
 			x.Set(fop.KeyLinkCount, fop.Uint(links))
 		}
 		if r.XData.Has("gf_request_link_count") {
