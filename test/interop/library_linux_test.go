@@ -2,8 +2,11 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -89,8 +92,16 @@ func (l *library) Do(o op) result {
 	if o.As != 0 {
 		v = v.As(gfapi.Cred{UID: o.As, GID: o.As})
 	}
+	if o.Do == "rename" {
+		if r, skip := l.leaveOut(o); skip {
+			return r
+		}
+	}
 	if o.H != 0 {
 		return l.onFile(v, o)
+	}
+	if err := mayLook(v, o); err != nil {
+		return failed(err)
 	}
 	switch o.Do {
 	case "mkdir":
@@ -102,9 +113,6 @@ func (l *library) Do(o op) result {
 	case "link":
 		return done(0, v.Link(o.Path, o.To))
 	case "rename":
-		if r, skip := l.leaveOut(v, o); skip {
-			return r
-		}
 		return done(0, v.Rename(o.Path, o.To))
 	case "unlink", "rmdir":
 		// Remove is for both; which one it is to be the kernel decides for FUSE.
@@ -145,7 +153,13 @@ func (l *library) Do(o op) result {
 	case "setxattr":
 		return done(0, v.Setxattr(o.Path, o.Name, o.Value, o.Flags))
 	case "removexattr":
-		return done(0, v.Removexattr(o.Path, o.Name))
+		err := v.Removexattr(o.Path, o.Name)
+		if strings.HasPrefix(o.Name, "system.posix_acl") {
+			// A brick of 10.3 goes on with a removed ACL until the next lookup,
+			// which a FUSE client sends with whatever comes next.
+			l.vol.Lstat(o.Path)
+		}
+		return done(0, err)
 	case "getxattr":
 		b, err := v.Getxattr(o.Path, o.Name)
 		return text(digest(b), err)
@@ -154,6 +168,25 @@ func (l *library) Do(o op) result {
 		return text(xattrNames(names), err)
 	}
 	return result{Errno: "no such operation"}
+}
+
+// mayLook looks the names of an op up on behalf of its caller, as the kernel does
+// before anything else. We send one request, and what is wrong with it first, the
+// name or the permission, is for the brick to choose.
+func mayLook(v *gfapi.Volume, o op) error {
+	if o.As == 0 || !slices.Contains([]string{"unlink", "rmdir", "rename", "mkdir", "symlink", "open"}, o.Do) {
+		return nil
+	}
+	names := []string{o.Path}
+	if o.Do == "rename" {
+		names = append(names, o.To)
+	}
+	for _, p := range names {
+		if _, err := v.Lstat(p); errors.Is(err, syscall.EACCES) {
+			return err
+		}
+	}
+	return nil
 }
 
 func libraryReaddir(v *gfapi.Volume, dir string) result {
@@ -169,7 +202,7 @@ func libraryReaddir(v *gfapi.Volume, dir string) result {
 }
 
 // leaveOut is system.leaveOut.
-func (l *library) leaveOut(v *gfapi.Volume, o op) (result, bool) {
+func (l *library) leaveOut(o op) (result, bool) {
 	a, err1 := l.vol.Lstat(o.Path)
 	b, err2 := l.vol.Lstat(o.To)
 	if err1 != nil || err2 != nil {
@@ -182,11 +215,6 @@ func (l *library) leaveOut(v *gfapi.Volume, o op) (result, bool) {
 		return result{}, false
 	}
 	if !b.IsDir() {
-		for _, p := range []string{o.Path, o.To} {
-			if _, err := v.Lstat(p); err != nil {
-				return failed(err), true // so the caller may not even look
-			}
-		}
 		// For FUSE the kernel says so. A brick of 10.3 that has to say so loses
 		// the handle of the directory, see ontoFull.
 		return failed(syscall.ENOTDIR), true
@@ -200,6 +228,9 @@ func (l *library) onFile(v *gfapi.Volume, o op) result {
 		if f != nil {
 			f.Close()
 			delete(l.files, o.H)
+		}
+		if err := mayLook(v, o); err != nil {
+			return failed(err)
 		}
 		f, err := v.OpenFile(o.Path, o.Flags, fileMode(o.Mode))
 		if err != nil {

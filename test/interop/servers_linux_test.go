@@ -22,12 +22,14 @@ type server struct {
 	volume string
 	brick  string // directory, the same path for test and Node
 	stop   func(t testing.TB)
+	// gluster is set for a real brick.
+	gluster *testenv.Glusterd
 }
 
 // realBrick starts a volume of the distribution's GlusterFS on XFS.
 func realBrick(t testing.TB) *server {
 	g := testenv.Gluster(t)
-	s := &server{name: "real brick", node: g.Node, volume: "data", brick: testenv.LoopFS(t, "xfs", 512) + "/brick"}
+	s := &server{name: "real brick", node: g.Node, gluster: g, volume: "data", brick: testenv.LoopFS(t, "xfs", 512) + "/brick"}
 	g.Create(t, s.volume, s.brick)
 	s.stop = func(t testing.TB) { g.MustCLI(t, "volume", "stop", s.volume) }
 	g.StartVolume(t, s.volume)
@@ -108,8 +110,15 @@ func upMain(args []string) error {
 // through: open-behind answers an open before the brick was asked, so that a
 // refusal comes with the first read or never; md-cache shows the link counts of
 // a second ago.
-func (s *server) mount(t testing.TB) string {
-	return s.node.Mount(t, s.volume, "acl,attribute-timeout=0,entry-timeout=0"+
-		",xlator-option="+s.volume+"-open-behind.pass-through=true"+
-		",xlator-option="+s.volume+"-md-cache.pass-through=true")
+func (s *server) mount(t testing.TB, opts ...string) string {
+	opts = append([]string{"acl", "attribute-timeout=0", "entry-timeout=0"}, opts...)
+	for _, x := range []string{"open-behind", "md-cache"} {
+		opts = append(opts, s.passThrough(x))
+	}
+	return s.node.Mount(t, s.volume, opts...)
+}
+
+// passThrough is the mount option that switches a translator off.
+func (s *server) passThrough(xlator string) string {
+	return "xlator-option=" + s.volume + "-" + xlator + ".pass-through=true"
 }

@@ -263,6 +263,10 @@ func (s *system) onFile(o op) result {
 			return failed(err)
 		}
 		return result{Text: statText(st.Mode, uint32(st.Nlink), st.Uid, st.Gid, st.Size, st.Rdev)}
+	case "count":
+		return done(0, s.count(fd))
+	case "record":
+		return done(0, s.record(fd, o.Value))
 	case "lock", "lockwait", "getlk":
 		return s.lock(fd, o)
 	}

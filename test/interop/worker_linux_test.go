@@ -25,6 +25,7 @@ const roleVar = "WYTHE_INTEROP_ROLE"
 var roles = map[string]func(args []string) error{
 	"worker": workerMain,
 	"up":     upMain,
+	"brick":  brickMain,
 }
 
 func TestMain(m *testing.M) {
