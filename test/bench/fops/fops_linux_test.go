@@ -9,17 +9,14 @@
 package fops
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -27,29 +24,19 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/wythefs/wythe/gfapi"
 	"github.com/wythefs/wythe/internal/fop"
-	"github.com/wythefs/wythe/internal/graph"
-	"github.com/wythefs/wythe/internal/graph/brickside"
 	"github.com/wythefs/wythe/internal/graph/clientside"
+	"github.com/wythefs/wythe/internal/manage"
 	"github.com/wythefs/wythe/internal/mount"
 	"github.com/wythefs/wythe/internal/testenv"
-	"github.com/wythefs/wythe/internal/volfile"
 	"github.com/wythefs/wythe/internal/volume"
-	"github.com/wythefs/wythe/internal/xlator"
-	"github.com/wythefs/wythe/internal/xlator/acl"
-	"github.com/wythefs/wythe/internal/xlator/index"
-	"github.com/wythefs/wythe/internal/xlator/locks"
-	"github.com/wythefs/wythe/internal/xlator/server"
-	"github.com/wythefs/wythe/internal/xlator/upcall"
 )
 
 const brickDir = "WYTHE_FOPS_BRICK"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(brickDir); dir != "" {
-		if n, err := strconv.Atoi(os.Getenv("BRICKPROCS")); err == nil {
-			runtime.GOMAXPROCS(n)
-		}
 		if err := serve(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -58,43 +45,6 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
-
-const brickVolfile = `
-volume posix
-    type storage/posix
-    option directory DIR
-    option volume-id 8ce336f6-94d2-4181-a3bb-d33f3e12a289
-end-volume
-volume acl
-    type features/access-control
-    subvolumes posix
-end-volume
-volume locks
-    type features/locks
-    subvolumes acl
-end-volume
-volume upcall
-    type features/upcall
-    option cache-invalidation off
-    subvolumes locks
-end-volume
-volume index
-    type features/index
-    option index-base DIR/.glusterfs/indices
-    option xattrop-dirty-watchlist trusted.afr.dirty
-    option xattrop-pending-watchlist trusted.afr.data-
-    subvolumes upcall
-end-volume
-volume DIR
-    type debug/io-stats
-    subvolumes index
-end-volume
-volume server
-    type protocol/server
-    option auth.addr.DIR.allow *
-    subvolumes DIR
-end-volume
-`
 
 const clientVolfile = `
 volume data-client-0
@@ -116,31 +66,14 @@ volume data-utime
 end-volume
 `
 
-// serve is the brick process: it serves dir until its standard input ends.
+// serve is the process of the brick: it serves dir until its standard input ends.
 func serve(dir string) error {
-	gfid, err := fop.ParseGFID("8ce336f6-94d2-4181-a3bb-d33f3e12a289")
-	if err != nil {
-		return err
-	}
-	if err := brickside.CreateBrick(dir, gfid, false); err != nil {
-		return err
-	}
-	f, err := volfile.Parse(strings.ReplaceAll(brickVolfile, "DIR", dir))
-	if err != nil {
-		return err
-	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	reg := brickside.Registry().With(acl.Type, locks.Type, upcall.Type, index.Type, server.Type)
-	g, err := graph.Build(context.Background(), f, reg, &xlator.Env{}, graph.WithLog(log))
+	c, err := manage.Up(context.Background(), manage.UpOptions{Dir: dir, Port: -1, Listen: "127.0.0.1", Log: log})
 	if err != nil {
 		return err
 	}
-	defer g.Close()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	go g.Top().(xlator.BrickServer).Serve(context.Background(), l)
+	defer c.Close()
 	if name := os.Getenv("WYTHE_BRICK_PROFILE"); name != "" {
 		p, err := os.Create(name)
 		if err != nil {
@@ -152,9 +85,35 @@ func serve(dir string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	fmt.Println(l.Addr().(*net.TCPAddr).Port)
-	io.Copy(io.Discard, os.Stdin)
-	return nil
+	fmt.Println(c.BrickPort(0), c.Volume.Bricks[0].Path, c.URL())
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// brick starts the process of a brick.
+func brick(t testing.TB) (pid int, port, path, url string) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), brickDir+"="+filepath.Join(testenv.LoopFS(t, "xfs", 4096), "up"))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	if _, err := fmt.Fscan(out, &port, &path, &url); err != nil {
+		t.Fatal(err)
+	}
+	return cmd.Process.Pid, port, path, url
 }
 
 // stack is a client on a brick process.
@@ -165,37 +124,15 @@ type stack struct {
 }
 
 func newStack(b *testing.B) *stack {
-	dir := filepath.Join(testenv.LoopFS(b, "xfs", 4096), "brick")
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), brickDir+"="+dir)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		in.Close()
-		cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		b.Fatal(err)
-	}
-	text := strings.NewReplacer("DIR", dir, "PORT", strings.TrimSpace(line)).Replace(clientVolfile)
+	pid, port, path, _ := brick(b)
+	text := strings.NewReplacer("DIR", path, "PORT", port).Replace(clientVolfile)
 	s, err := mount.Open(context.Background(), mount.Config{
 		Volfile: text, Registry: clientside.Registry(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { s.Close(context.Background()) })
-	return &stack{volume.New(s), cmd.Process.Pid, &fop.Cred{PID: int32(os.Getpid())}}
+	return &stack{volume.New(s), pid, &fop.Cred{PID: int32(os.Getpid())}}
 }
 
 // cpu is the processor time of the brick, in seconds.
@@ -390,6 +327,38 @@ func BenchmarkData(b *testing.B) {
 					return err
 				})
 			})
+		}
+	}
+}
+
+// TestAllocations holds what a 4 KiB read or write allocates in a program that
+// uses gfapi, everything down to the socket included: 10 are allowed.
+func TestAllocations(t *testing.T) {
+	testenv.NeedRoot(t)
+	_, _, _, url := brick(t)
+	v, err := gfapi.MountURL(ctx, url, gfapi.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Unmount()
+	f, err := v.Create("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	buf := make([]byte, 4096)
+	for _, op := range []struct {
+		name string
+		do   func([]byte, int64) (int, error)
+	}{{"write", f.WriteAt}, {"read", f.ReadAt}} {
+		n := testing.AllocsPerRun(1000, func() {
+			if _, err := op.do(buf, 4096); err != nil {
+				t.Fatal(err)
+			}
+		})
+		t.Logf("a %s of 4 KiB: %.0f allocations", op.name, n)
+		if n > 10 {
+			t.Errorf("a %s of 4 KiB allocates %.0f times, more than 10", op.name, n)
 		}
 	}
 }
