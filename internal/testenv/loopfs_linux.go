@@ -66,7 +66,7 @@ func LoopFS(t testing.TB, kind string, sizeMB int) string {
 	t.Cleanup(func() {
 		// While a Node still runs on it the file system ends only with the
 		// Node; the last one to leave the scratch directory waits for it.
-		if unmount(t, dir) && waitDetached(dev, time.Second) == nil {
+		if unmount(t, dir) && waitDetached(dev, filepath.Dir(dir), time.Second) == nil {
 			forgetLoop(dev)
 		}
 	})

@@ -110,7 +110,7 @@ func leave(t testing.TB) {
 	}
 	theScratch = nil
 	for _, dev := range s.loops {
-		if err := waitDetached(dev, 10*time.Second); err != nil {
+		if err := waitDetached(dev, s.dir, time.Minute); err != nil {
 			t.Errorf("testenv: %v", err)
 		}
 	}
@@ -143,12 +143,14 @@ func forgetLoop(dev string) {
 	}
 }
 
-// waitDetached waits until the loop device has no backing file of ours.
-func waitDetached(dev string, limit time.Duration) error {
+// waitDetached waits until the loop device has no backing file below dir: by
+// then another test process may have taken it, and until the Nodes of others end
+// that began meanwhile, copies of the mount may keep it.
+func waitDetached(dev, dir string, limit time.Duration) error {
 	file := "/sys/block/" + filepath.Base(dev) + "/loop/backing_file"
 	for deadline := time.Now().Add(limit); ; time.Sleep(2 * time.Millisecond) {
 		b, err := os.ReadFile(file)
-		if err != nil || !strings.Contains(string(b), "/wythe-test-") {
+		if err != nil || !strings.HasPrefix(string(b), dir+"/") {
 			return nil
 		}
 		if time.Now().After(deadline) {
