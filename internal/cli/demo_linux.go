@@ -257,6 +257,7 @@ func (d *demo) verify(ctx context.Context, v *gfapi.Volume, url string) error {
 		return err
 	}
 	meter := newMeter(d.err, "   verifying", !d.quiet && !d.json)
+	meter.plan(localTotals(ctx, d.source))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for _, p := range dirs {
@@ -282,7 +283,6 @@ func (d *demo) verify(ctx context.Context, v *gfapi.Volume, url string) error {
 			if err != nil {
 				return err
 			}
-			meter.plan(1, int64(len(a)))
 			b, err := v.ReadFile(p.remote)
 			if err != nil {
 				return err

@@ -50,12 +50,52 @@ type entry struct {
 }
 
 func newEntry(name string, info fs.FileInfo) entry {
-	e := entry{Name: name, Type: typeName(info.Mode()), Mode: info.Mode().String(), Size: info.Size(), Mtime: info.ModTime()}
+	e := entry{Name: name, Type: typeName(info.Mode()), Mode: modeString(info.Mode()), Size: info.Size(), Mtime: info.ModTime()}
 	if st, ok := info.Sys().(*gfapi.Stat); ok {
 		e.Blocks, e.Nlink, e.UID, e.GID = st.Blocks, st.Nlink, st.UID, st.GID
 		e.GFID, e.Ino, e.Atime, e.Ctime = st.GFID.String(), st.Ino, st.Atime, st.Ctime
 	}
 	return e
+}
+
+// modeString is the mode as ls(1) has it, ten letters; fs.FileMode's own String
+// has others.
+func modeString(m fs.FileMode) string {
+	letters := []byte("-rwxrwxrwx")
+	switch {
+	case m.IsDir():
+		letters[0] = 'd'
+	case m&fs.ModeSymlink != 0:
+		letters[0] = 'l'
+	case m&fs.ModeNamedPipe != 0:
+		letters[0] = 'p'
+	case m&fs.ModeSocket != 0:
+		letters[0] = 's'
+	case m&fs.ModeCharDevice != 0:
+		letters[0] = 'c'
+	case m&fs.ModeDevice != 0:
+		letters[0] = 'b'
+	}
+	for i := range 9 {
+		if m&(1<<(8-i)) == 0 {
+			letters[i+1] = '-'
+		}
+	}
+	for _, special := range []struct {
+		bit   fs.FileMode
+		at    int
+		lower byte
+	}{{fs.ModeSetuid, 3, 's'}, {fs.ModeSetgid, 6, 's'}, {fs.ModeSticky, 9, 't'}} {
+		if m&special.bit == 0 {
+			continue
+		}
+		if letters[special.at] == 'x' {
+			letters[special.at] = special.lower
+		} else {
+			letters[special.at] = special.lower - 'a' + 'A'
+		}
+	}
+	return string(letters)
 }
 
 func typeName(m fs.FileMode) string {

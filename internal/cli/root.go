@@ -99,7 +99,10 @@ func (a *app) root() *cobra.Command {
   wythe ls gluster://HOST/VOLUME/PATH  list a directory; cat, put, get, cp … alike
   wythe demo                           shows the whole way, from nothing to figures
 
-Addresses are gluster://HOST[:PORT]/VOLUME[/PATH].`,
+Addresses are gluster://HOST[:PORT]/VOLUME[/PATH].
+
+Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong,
+3 the volume cannot be reached.`,
 		Version:       Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,

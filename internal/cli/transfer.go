@@ -39,6 +39,7 @@ type transfer struct {
 	meter    *meter
 	report   func(error) // one failed file; the copy goes on
 
+	planned bool // the meter knows of all files of this tree
 	buffers sync.Pool
 }
 
@@ -65,6 +66,15 @@ func (t *transfer) copy(ctx context.Context, from, to string, recursive bool) er
 	}
 	if !recursive {
 		return usageError{fmt.Errorf("%s is a directory; give -r to copy it with all that is in it", t.src.Show(from))}
+	}
+	if _, local := t.src.(localTree); local && t.meter.bar != nil {
+		// Walking a local tree is cheap, and a bar that knows its end from the
+		// beginning is worth it.
+		files, bytes := localTotals(ctx, from)
+		t.meter.plan(files, bytes)
+		t.planned = true
+	} else {
+		t.planned = false
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, t.workers))
@@ -111,7 +121,9 @@ func (t *transfer) dir(ctx context.Context, g *errgroup.Group, from, to string, 
 				t.fail(err)
 				continue
 			}
-			t.meter.plan(1, info.Size())
+			if !t.planned {
+				t.meter.plan(1, info.Size())
+			}
 			g.Go(func() error {
 				if err := t.file(ctx, src, dst, info, fresh); err != nil {
 					if ctx.Err() != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"io/fs"
 	"os"
@@ -44,6 +45,21 @@ type treeFile interface {
 
 // localTree is the file system of this machine.
 type localTree struct{}
+
+// localTotals counts the regular files below dir and their bytes. What it
+// cannot read is not counted; the copy will complain.
+func localTotals(ctx context.Context, dir string) (files, bytes int64) {
+	_ = filepath.WalkDir(dir, func(_ string, de fs.DirEntry, err error) error {
+		if err == nil && de.Type().IsRegular() {
+			if info, err := de.Info(); err == nil {
+				files++
+				bytes += info.Size()
+			}
+		}
+		return ctx.Err()
+	})
+	return files, bytes
+}
 
 func (localTree) Lstat(name string) (fs.FileInfo, error)         { return os.Lstat(name) }
 func (localTree) Stat(name string) (fs.FileInfo, error)          { return os.Stat(name) }

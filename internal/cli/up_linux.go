@@ -140,6 +140,9 @@ func (a *app) printUp(c *manage.Cluster, allow string, temp bool) {
 		opt = "-o server-port=" + port + " "
 	}
 	fmt.Fprintf(w, "  mount -t glusterfs %s%s:/%s /mnt\n", opt, host, v.Name)
+	if len(v.Bricks) > 1 {
+		fmt.Fprintln(w, "\nOnly GlusterFS's own clients use volumes of several bricks so far; for the rest give --bricks 1.")
+	}
 	if allow == "" {
 		fmt.Fprintln(w, "\nOnly clients on this machine may connect (--allow).")
 	}

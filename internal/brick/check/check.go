@@ -96,11 +96,12 @@ type Options struct {
 
 // Summary counts what Run met.
 type Summary struct {
-	Dirs, Files int64 // names of directories and of everything else
-	Handles     int64
-	Problems    int64
-	Fixed       int64
-	Heals       int64 // not fixed, but the next lookup will
+	Dirs     int64 `json:"directories"` // their names
+	Files    int64 `json:"files"`       // names of everything else
+	Handles  int64 `json:"handles"`
+	Problems int64 `json:"problems"`
+	Fixed    int64 `json:"mended"`
+	Heals    int64 `json:"heals"` // not fixed, but the next lookup will
 }
 
 // Left returns the number of problems that stay for a person to solve.
