@@ -32,6 +32,8 @@ type arguments struct {
 	check       bool // --volfile-check
 	version     bool
 	help        bool
+	print       string   // of a --print-… argument: what it asks for
+	secure      bool     // TLS to the management daemons
 	ignored     []string // accepted, without effect
 }
 
@@ -71,6 +73,24 @@ func flag(p func(*arguments) *bool) func(*arguments, string) error {
 	return func(a *arguments, _ string) error { *p(a) = true; return nil }
 }
 
+// show is the setter of an argument that only asks for a directory.
+func show(dir string) func(*arguments, string) error {
+	return func(a *arguments, _ string) error { a.print = dir; return nil }
+}
+
+// setSecure takes a boolean; without a value the argument means yes.
+func setSecure(a *arguments, v string) error {
+	switch strings.ToLower(v) {
+	case "", "yes", "on", "true", "enable", "1":
+		a.secure = true
+	case "no", "off", "false", "disable", "0":
+		a.secure = false
+	default:
+		return fmt.Errorf("%q is neither on nor off: %w", v, syscall.EINVAL)
+	}
+	return nil
+}
+
 var argumentTable = map[string]argument{
 	"volfile-server": {short: 's', kind: argRequired, set: func(a *arguments, v string) error {
 		a.servers = append(a.servers, v)
@@ -99,6 +119,10 @@ var argumentTable = map[string]argument{
 	"volfile-check":            {set: flag(func(a *arguments) *bool { return &a.check })},
 	"version":                  {short: 'V', set: flag(func(a *arguments) *bool { return &a.version })},
 	"help":                     {short: '?', set: flag(func(a *arguments) *bool { return &a.help })},
+	"usage":                    {set: flag(func(a *arguments) *bool { return &a.help })},
+	"print-logdir":             {set: show("/var/log/glusterfs")},
+	"print-statedumpdir":       {set: show("/var/run/gluster")},
+	"secure-mgmt":              {kind: argOptional, set: setSecure},
 
 	// Nothing of this means anything to a brick of ours.
 	"logger":                     {kind: argRequired},
@@ -116,7 +140,6 @@ var argumentTable = map[string]argument{
 	"volume-name":                {kind: argRequired},
 	"oom-score-adj":              {kind: argRequired},
 	"event-history":              {kind: argOptional},
-	"secure-mgmt":                {kind: argOptional},
 	"user-map-root":              {kind: argRequired},
 }
 
@@ -182,7 +205,7 @@ func parseArguments(args []string) (*arguments, error) {
 			return nil, fmt.Errorf("argument --%s: %w", name, err)
 		}
 	}
-	if a.version || a.help {
+	if a.version || a.help || a.print != "" {
 		return a, nil
 	}
 	switch {

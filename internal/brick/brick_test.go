@@ -258,7 +258,18 @@ func TestArguments(t *testing.T) {
 			t.Errorf("%s: %v", tc.args, err)
 		}
 	}
-	for _, s := range []string{"--version", "-V", "--help"} {
+	for s, want := range map[string]bool{"": false, "--secure-mgmt": true, "--secure-mgmt=on": true, "--secure-mgmt=no": false} {
+		if a, err := parseArguments(strings.Fields("-f v " + s)); err != nil || a.secure != want {
+			t.Errorf("%s: TLS %v, %v", s, a.secure, err)
+		}
+	}
+	if _, err := parseArguments([]string{"-f", "v", "--secure-mgmt=perhaps"}); err == nil {
+		t.Error("--secure-mgmt=perhaps is accepted")
+	}
+	if a, err := parseArguments([]string{"--print-logdir"}); err != nil || a.print != "/var/log/glusterfs" {
+		t.Errorf("--print-logdir: %+v, %v", a, err)
+	}
+	for _, s := range []string{"--version", "-V", "--help", "--usage"} {
 		if _, err := parseArguments([]string{s}); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}

@@ -53,6 +53,9 @@ func Main(args []string) int {
 	case a.help:
 		printHelp(os.Stdout)
 		return 0
+	case a.print != "":
+		fmt.Println(a.print)
+		return 0
 	case a.check:
 		return checkVolfile(a)
 	}
@@ -268,9 +271,14 @@ func (p *process) fetch(ctx context.Context) (string, error) {
 		for _, host := range a.servers {
 			cfg.Servers = append(cfg.Servers, a.server(host))
 		}
-		if _, err := os.Stat(secureAccess); err == nil {
+		why := "--secure-mgmt"
+		if _, err := os.Stat(secureAccess); err == nil && !a.secure {
+			why, a.secure = secureAccess, true
+		}
+		if a.secure {
+			var err error
 			if cfg.TLS, err = rpc.TLSConfig(nil, p.log); err != nil {
-				return "", fmt.Errorf("%s asks for TLS: %w", secureAccess, err)
+				return "", fmt.Errorf("%s asks for TLS: %w", why, err)
 			}
 		}
 		p.source = volserver.New(cfg)
