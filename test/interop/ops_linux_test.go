@@ -147,21 +147,3 @@ func statText(mode, nlink, uid, gid uint32, size int64, rdev uint64) string {
 	}
 	return fmt.Sprintf("mode=%#o nlink=%d owner=%d:%d size=%d rdev=%#x", mode, nlink, uid, gid, size, rdev)
 }
-
-func kindLetter(mode uint32) string {
-	switch mode & unix.S_IFMT {
-	case unix.S_IFDIR:
-		return "d"
-	case unix.S_IFLNK:
-		return "l"
-	case unix.S_IFIFO:
-		return "p"
-	case unix.S_IFSOCK:
-		return "s"
-	case unix.S_IFCHR:
-		return "c"
-	case unix.S_IFBLK:
-		return "b"
-	}
-	return "f"
-}
