@@ -93,7 +93,7 @@ func (l *library) Do(o op) result {
 		v = v.As(gfapi.Cred{UID: o.As, GID: o.As})
 	}
 	if o.Do == "rename" {
-		if r, skip := l.leaveOut(o); skip {
+		if r, skip := l.leaveOut(v, o); skip {
 			return r
 		}
 	}
@@ -202,7 +202,7 @@ func libraryReaddir(v *gfapi.Volume, dir string) result {
 }
 
 // leaveOut is system.leaveOut.
-func (l *library) leaveOut(o op) (result, bool) {
+func (l *library) leaveOut(v *gfapi.Volume, o op) (result, bool) {
 	a, err1 := l.vol.Lstat(o.Path)
 	b, err2 := l.vol.Lstat(o.To)
 	if err1 != nil || err2 != nil {
@@ -215,6 +215,9 @@ func (l *library) leaveOut(o op) (result, bool) {
 		return result{}, false
 	}
 	if !b.IsDir() {
+		if err := mayLook(v, o); err != nil {
+			return failed(err), true
+		}
 		// For FUSE the kernel says so. A brick of 10.3 that has to say so loses
 		// the handle of the directory, see ontoFull.
 		return failed(syscall.ENOTDIR), true

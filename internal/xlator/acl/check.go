@@ -45,7 +45,11 @@ func (t *ACLs) check(ctx context.Context, c *fop.Cred, req fop.Request) (fop.Req
 	case *fop.Mknod:
 		return req, t.nameFirst(ctx, c, r.Parent, r.Name, syscall.EEXIST, t.permit(ctx, c, req, r.Parent, Write|Exec))
 	case *fop.Create:
-		return req, t.permit(ctx, c, req, r.Parent, Write|Exec)
+		err := t.permit(ctx, c, req, r.Parent, Write|Exec)
+		if r.Flags&fop.OExcl != 0 {
+			err = t.nameFirst(ctx, c, r.Parent, r.Name, syscall.EEXIST, err)
+		}
+		return req, err
 	case *fop.Put:
 		return req, t.permit(ctx, c, req, r.Parent, Write|Exec)
 	case *fop.Symlink:
