@@ -82,15 +82,14 @@ func (f *File) end() {
 	if f.use.refs.Add(-1) > 0 {
 		return
 	}
-	// Nobody waits for this one.
-	f.v.m.background(func() {
-		ctx := context.WithoutCancel(f.v.ctx)
-		if f.d != nil {
-			f.d.Close(ctx, &f.v.cred)
-		} else {
-			f.f.Release(ctx, &f.v.cred)
-		}
-	})
+	// Translators do not wait for the answer. Another goroutine would only make
+	// it collide with the next call on the connection.
+	ctx := context.WithoutCancel(f.v.ctx)
+	if f.d != nil {
+		f.d.Close(ctx, &f.v.cred)
+	} else {
+		f.f.Release(ctx, &f.v.cred)
+	}
 }
 
 // do runs an operation on the file and gives its error the usual form.
