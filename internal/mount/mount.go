@@ -86,7 +86,8 @@ type Config struct {
 	// Dial connects to volfile servers, and to bricks unless Env has a Dial of
 	// its own; nil: the ordinary way.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// TLS is used with volfile servers, if set; bricks have options for it.
+	// TLS is used with management daemons, if set: for volfiles and for the ports
+	// of bricks. Bricks have options for it.
 	TLS *tls.Config
 	Log *slog.Logger // nil: slog.Default()
 }
@@ -156,6 +157,9 @@ func fillEnv(cfg *Config) {
 	}
 	if e.Dial == nil {
 		e.Dial = cfg.Dial
+	}
+	if e.ManagementTLS == nil {
+		e.ManagementTLS = cfg.TLS
 	}
 }
 

@@ -2,8 +2,10 @@ package volserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -197,9 +199,17 @@ func (c *Client) knows(s Server) bool {
 func reason(err error) error {
 	var dns *net.DNSError
 	var refusal *Refusal
+	var cert *tls.CertificateVerificationError
+	var noTLS tls.RecordHeaderError
 	switch {
 	case errors.As(err, &refusal):
 		return err
+	case errors.As(err, &cert):
+		return fmt.Errorf("%w; check its certificate, and which authorities and which name this side expects", err)
+	case errors.As(err, &noTLS):
+		return fmt.Errorf("%w; it does not use TLS, as it seems", err)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("%w; is it a GlusterFS server, and do both sides use TLS or neither?", err)
 	case errors.As(err, &dns):
 		return fmt.Errorf("%w; check the host name", err)
 	case errors.Is(err, syscall.ECONNREFUSED):

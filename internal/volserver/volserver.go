@@ -272,8 +272,11 @@ func (c *Client) dial(ctx context.Context, s Server) (*rpc.Client, error) {
 			Log:        c.log,
 		},
 	}
-	if s.Network != "unix" {
-		opts.TLS = c.cfg.TLS
+	if s.Network != "unix" && c.cfg.TLS != nil {
+		if opts.TLS = c.cfg.TLS; opts.TLS.ServerName == "" && !opts.TLS.InsecureSkipVerify {
+			opts.TLS = opts.TLS.Clone()
+			opts.TLS.ServerName, _, _ = net.SplitHostPort(s.Addr)
+		}
 	}
 	if c.cfg.Dial == nil {
 		return rpc.Dial(ctx, opts)

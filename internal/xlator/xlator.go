@@ -13,6 +13,7 @@ package xlator
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -72,6 +73,9 @@ type Env struct {
 	// Dial, when set, makes the connections of client translators, to
 	// portmappers and bricks, in place of the ordinary way.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// ManagementTLS, when set, is used by client translators that ask a
+	// management daemon for the port of a brick.
+	ManagementTLS *tls.Config
 	// OnCall, when set, is called for every request that a client translator
 	// sends, with the RPC program, version and procedure.
 	OnCall func(prog, vers, proc uint32)

@@ -125,8 +125,12 @@ func TestTLS(t *testing.T) {
 	takePlace(t, g)
 	g.StartVolume(t, "data")
 	t.Run("our brick", func(t *testing.T) {
+		begin := time.Now()
 		use(t)
+		t.Log("use", time.Since(begin))
 		wrong(t)
+		t.Log("wrong", time.Since(begin))
+		defer func() { t.Log("mount", time.Since(begin)) }()
 		m := g.Mount(t, "data")
 		must(t, os.WriteFile(m+"/file", []byte("by the real client"), 0o644))
 		b, err := os.ReadFile(m + "/big")

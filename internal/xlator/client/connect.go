@@ -176,7 +176,7 @@ func (c *Client) connect(ctx context.Context) (l *link, up chan bool, err error)
 	l = new(link)
 	port, secure := s.port, s.tls
 	if port == 0 && s.network != "unix" {
-		port, secure = managementPort, managementTLS()
+		port, secure = managementPort, c.env.ManagementTLS != nil || managementTLS()
 	}
 	progs, err := c.open(ctx, s, l, port, secure, up)
 	if err != nil {
@@ -211,10 +211,11 @@ func (c *Client) drop(l *link) {
 func (c *Client) open(ctx context.Context, s *settings, l *link, port int, secure bool, up chan bool) ([]proto.Program, error) {
 	what := fmt.Sprintf("brick %s at port %d", s.brick(), port)
 	remedy := "check that the brick runs and that no firewall is in the way"
+	management := port == managementPort && s.port == 0
 	switch {
 	case s.network == "unix":
 		what = "brick " + s.path + " at socket " + s.socket
-	case port == managementPort && s.port == 0:
+	case management:
 		what = fmt.Sprintf("management daemon of %s at port %d, for brick %s", s.host, port, s.path)
 		remedy = "check the host's name, and that the daemon runs there and port 24007 can be reached"
 	}
@@ -226,7 +227,14 @@ func (c *Client) open(ctx context.Context, s *settings, l *link, port int, secur
 		FirstXID: xid, FrameTimeout: s.frameTimeout, PingTimeout: s.pingTimeout, WriteTimeout: s.pingTimeout,
 		OnCallback: func(cb *rpc.Callback) { c.callback(up, cb) }, OnCall: c.env.OnCall, Log: c.log,
 	}
-	if secure && s.network != "unix" {
+	switch {
+	case !secure || s.network == "unix":
+	case management && c.env.ManagementTLS != nil:
+		if d.TLS = c.env.ManagementTLS; d.TLS.ServerName == "" && !d.TLS.InsecureSkipVerify {
+			d.TLS = d.TLS.Clone()
+			d.TLS.ServerName = s.host
+		}
+	default:
 		config, err := rpc.TLSConfig(s.raw, c.log)
 		if err != nil {
 			return nil, fmt.Errorf("connecting to %s: %w; correct the TLS files or switch client.ssl off", what, err)
@@ -235,13 +243,20 @@ func (c *Client) open(ctx context.Context, s *settings, l *link, port int, secur
 	}
 	rc, err := c.dial(ctx, d)
 	if err != nil {
+		if d.TLS != nil && strings.Contains(err.Error(), "TLS handshake") {
+			remedy = "check the certificates of both sides, and that both use TLS"
+		}
 		return nil, fmt.Errorf("connecting to %s: %w; %s", what, causeOf(ctx, err), remedy)
 	}
 	l.rpc = rc
 	var reply proto.DumpReply
 	if err := c.ask(ctx, rc, rpc.AuthGlusterV2, proto.ProgDump, proto.VersDump, proto.DumpDump, &proto.DumpRequest{ID: dumpID}, &reply); err != nil {
 		c.drop(l)
-		return nil, fmt.Errorf("%s does not tell what it offers: %w; check that it is a GlusterFS server, and that both sides use TLS or neither does", what, causeOf(ctx, err))
+		remedy = "check that it is a GlusterFS server, and that both sides use TLS or neither does"
+		if d.TLS != nil {
+			remedy = "check that it is a GlusterFS server that uses TLS, and that it trusts the authority of this host's certificate"
+		}
+		return nil, fmt.Errorf("%s does not tell what it offers: %w; %s", what, causeOf(ctx, err), remedy)
 	}
 	return reply.Programs, nil
 }
