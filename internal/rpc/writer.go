@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"net"
@@ -237,7 +238,13 @@ func (w *writer) flush() {
 
 // flushCopy writes through a buffer of its own, so that the memory of callers
 // is never in the hands of a Write that blocks.
+//
+// Over TLS every message begins a TLS record: GlusterFS 10.3 reads one message
+// and then waits for the socket to become readable again, which it never does
+// for a second message that its TLS library has decrypted already along with
+// the first.
 func (w *writer) flushCopy() error {
+	_, oneByOne := w.conn.(*tls.Conn)
 	for {
 		w.io.Lock()
 		if !w.take() {
@@ -256,6 +263,9 @@ func (w *writer) flushCopy() error {
 				if n < len(v) {
 					break fill
 				}
+			}
+			if oneByOne {
+				break
 			}
 		}
 		w.advance(len(chunk))

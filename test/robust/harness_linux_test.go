@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -224,12 +223,3 @@ func peer(t testing.TB, f func(net.Conn)) (addr string) {
 
 // silent accepts and never answers.
 func silent(c net.Conn) { io.Copy(io.Discard, c) }
-
-// files lists the names below a brick directory that are not .glusterfs's.
-func exists(t testing.TB, path ...string) bool {
-	_, err := os.Lstat(filepath.Join(path...))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	return err == nil
-}

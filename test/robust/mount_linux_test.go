@@ -116,7 +116,10 @@ func TestNoSuchServer(t *testing.T) {
 		{"no socket", filepath.Join(t.TempDir(), "none.socket"), "data", fs.ErrNotExist, []string{"none.socket", "is glusterd running"}},
 		{"several", closed + "," + silentAddr, "data", nil, []string{closed, silentAddr}},
 	} {
-		t.Run(tt.name, func(t *testing.T) { refused(t, limit, tt.server, tt.volume, tt.want, tt.words) })
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			refused(t, limit, tt.server, tt.volume, tt.want, tt.words)
+		})
 	}
 }
 
@@ -145,6 +148,7 @@ func TestNoSuchBrick(t *testing.T) {
 		{"wrong password", clientVolfile(good, brick, "username", c.Volume.User, "password", "wrong"), syscall.EACCES, []string{brick, "auth"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			refused(t, 3*time.Second, "", "data", tt.want, tt.words, gfapi.WithVolfile(tt.text))
 		})
 	}
@@ -233,7 +237,7 @@ func TestGlusterdRefusals(t *testing.T) {
 	brick := testenv.LoopFS(t, "xfs", 300) + "/brick"
 	g.Create(t, "data", brick)
 	server, dial := g.Addr(24007), gfapi.WithDialer(g.DialContext)
-	const limit = 4 * time.Second
+	const limit = 2 * time.Second
 	refused(t, limit, server, "other", syscall.ENOENT, []string{`"other"`, "gluster volume list"}, dial)
 	refused(t, limit, server, "data", nil, []string{"data"}, dial) // not started
 	g.Set(t, "data", "auth.reject", "*")
@@ -276,7 +280,8 @@ func TestGlusterdRefusals(t *testing.T) {
 	must(t, v.Unmount())
 }
 
-// TestDisks: a disk fills up, becomes read-only, lacks xattrs.
+// TestFullDisk: an error to the application, nothing lost, and all goes on when
+// there is room again.
 func TestFullDisk(t *testing.T) {
 	noLeaks(t)
 	dir := testenv.LoopFS(t, "ext4", 24)

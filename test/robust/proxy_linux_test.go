@@ -1,7 +1,6 @@
 package robust
 
 import (
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -131,5 +130,3 @@ func (p *proxy) stall(on bool) {
 		p.stalled = nil
 	}
 }
-
-var _ = io.EOF
