@@ -290,6 +290,7 @@ func TestRealClientOverRestart(t *testing.T) {
 				if _, err := f.WriteString("+"); err != nil {
 					t.Errorf("writing to the open file after %v: %v", sig, err)
 				}
+				must(t, f.Sync()) // the real client writes behind
 			}
 			if b, err := os.ReadFile(m + "/dir/moved"); err != nil || string(b) != "text++" {
 				t.Errorf("%q, %v", b, err)

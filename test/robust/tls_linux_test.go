@@ -158,6 +158,7 @@ func TestTLS(t *testing.T) {
 
 	g.MustCLI(t, "volume", "stop", "data")
 	g.Daemon.Kill()
+	<-g.Daemon.Done()
 	must(t, os.WriteFile(filepath.Join(g.Dir, "lib", "secure-access"), nil, 0o644))
 	g.StartDaemon(t)
 	g.StartVolume(t, "data")
