@@ -25,9 +25,10 @@ type File struct {
 	flags uint32
 	gfid  fop.GFID
 	f     *volume.File // of a file
-	d     *volume.Dir  // of a directory
-	owner string       // of locks
-	id    uint64       // counts the files of a mount
+	late  atomic.Pointer[late]
+	d     *volume.Dir // of a directory
+	owner string      // of locks
+	id    uint64      // counts the files of a mount
 
 	use      use
 	deadline atomic.Pointer[time.Time]
@@ -85,9 +86,12 @@ func (f *File) end() {
 	// Translators do not wait for the answer. Another goroutine would only make
 	// it collide with the next call on the connection.
 	ctx := context.WithoutCancel(f.v.ctx)
-	if f.d != nil {
+	switch {
+	case f.d != nil:
 		f.d.Close(ctx, &f.v.cred)
-	} else {
+	case f.late.Load() != nil: // no brick knows of it
+		f.v.m.lateFiles.Add(-1)
+	default:
 		f.f.Release(ctx, &f.v.cred)
 	}
 }
@@ -96,7 +100,13 @@ func (f *File) end() {
 func (f *File) do(op string, run func(ctx context.Context) error) error {
 	ctx, done, err := f.begin()
 	if err == nil {
-		err = run(ctx)
+		if err = ctx.Err(); err == nil {
+			err = f.ready(ctx, op)
+		}
+		if err == nil {
+			err = run(ctx)
+			f.v.m.changed(op)
+		}
 		if errors.Is(err, context.DeadlineExceeded) && f.deadline.Load() != nil && f.v.ctx.Err() == nil {
 			err = os.ErrDeadlineExceeded
 		}
@@ -211,6 +221,13 @@ func (f *File) Stat() (fi fs.FileInfo, err error) {
 func (f *File) getattr(ctx context.Context) (a fop.Iatt, err error) {
 	if f.d != nil {
 		return f.d.Getattr(ctx, &f.v.cred)
+	}
+	if l := f.late.Load(); l != nil {
+		a = l.attr
+		if l.gone.Load() {
+			a.Nlink = 0
+		}
+		return a, nil
 	}
 	if a, err = f.f.Getattr(ctx, &f.v.cred); err == nil {
 		f.size.Store(a.Size)

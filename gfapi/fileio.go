@@ -36,7 +36,7 @@ func (f *File) Read(p []byte) (n int, err error) {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		n, _, err = f.f.ReadAt(ctx, &f.v.cred, p, uint64(f.pos))
+		n, _, err = f.readAt(ctx, p, uint64(f.pos))
 		f.pos += int64(n)
 		if n == 0 && err == nil {
 			err = io.EOF
@@ -56,7 +56,7 @@ func (f *File) ReadAt(p []byte, off int64) (n int, err error) {
 		if err := f.readable(); err != nil || len(p) == 0 {
 			return err
 		}
-		n, _, err = f.f.ReadAt(ctx, &f.v.cred, p, uint64(off))
+		n, _, err = f.readAt(ctx, p, uint64(off))
 		if n < len(p) && err == nil {
 			err = io.EOF
 		}
@@ -134,6 +134,9 @@ func (f *File) Seek(offset int64, whence int) (pos int64, err error) {
 		case io.SeekCurrent:
 			from = f.pos
 		case io.SeekEnd:
+			if err = f.ready(ctx, "stat"); err != nil {
+				return err
+			}
 			var a fop.Iatt
 			a, err = f.getattr(ctx)
 			from = int64(a.Size)
@@ -203,7 +206,7 @@ func (f *File) WriteTo(w io.Writer) (n int64, err error) {
 			return err
 		}
 		off := f.at()
-		n, err = f.f.CopyTo(ctx, &f.v.cred, w, uint64(off), f.size.Load())
+		n, err = f.copyTo(ctx, w, uint64(off))
 		f.setPos(off + n)
 		return err
 	})
@@ -224,11 +227,14 @@ func (f *File) copyFromFile(ctx context.Context, r io.Reader) (n int64, err erro
 	if !ok || src == nil || src == f || src.f == nil || src.v.m != f.v.m || f.flags&fop.OAppend != 0 || src.readable() != nil {
 		return 0, errNotHere
 	}
-	_, done, err := src.begin()
+	sctx, done, err := src.begin()
 	if err != nil {
 		return 0, errNotHere // the plain way tells
 	}
 	defer done()
+	if src.ready(sctx, "copy") != nil {
+		return 0, errNotHere
+	}
 	a, b := f, src
 	if a.id > b.id {
 		a, b = b, a
@@ -282,13 +288,16 @@ func (f *File) CopyRange(off int64, src *File, srcOff, size int64) (n int64, err
 		if size == 0 {
 			return nil
 		}
-		_, done, err := src.begin()
+		sctx, done, err := src.begin()
 		if err != nil {
 			return err
 		}
 		defer done()
 		if src.f == nil {
 			return syscall.EISDIR
+		}
+		if err := src.ready(sctx, "copy"); err != nil {
+			return err
 		}
 		if err := src.readable(); err != nil {
 			return err

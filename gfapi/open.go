@@ -78,7 +78,7 @@ func (v *Volume) createAt(ctx context.Context, name string, p place, flags uint3
 	if err != nil {
 		return nil, err
 	}
-	return v.newFile(name, flags, vf, nil, &a), nil
+	return v.newFile(name, flags, vf, nil, &a, nil), nil
 }
 
 func (v *Volume) openExisting(ctx context.Context, name string, flags uint32) (f *File, err error) {
@@ -86,7 +86,18 @@ func (v *Volume) openExisting(ctx context.Context, name string, flags uint32) (f
 	if flags&fop.ONofollow != 0 {
 		to = toLink
 	}
-	err = v.object(ctx, name, to, false, func(p place) (err error) {
+	epoch := v.m.changes.Load()
+	reads := flags&^fop.ONofollow == fop.ORdonly
+	setup := func(w *walker) { w.content = reads } // directories come from the cache all the same
+	err = v.at(ctx, name, to, setup, func(p place) (err error) {
+		if !p.found {
+			return syscall.ENOENT
+		}
+		if reads {
+			if f = v.openLate(name, flags, p, epoch); f != nil {
+				return nil
+			}
+		}
 		f, err = v.openAt(ctx, name, p, flags)
 		return err
 	})
@@ -104,7 +115,7 @@ func (v *Volume) openAt(ctx context.Context, name string, p place, flags uint32)
 		if err != nil {
 			return nil, err
 		}
-		return v.newFile(name, flags, nil, d, &fop.Iatt{GFID: p.gfid, Mode: fop.ModeDir}), nil
+		return v.newFile(name, flags, nil, d, &fop.Iatt{GFID: p.gfid, Mode: fop.ModeDir}, nil), nil
 	case p.target != "" || p.attr.IsSymlink():
 		return nil, syscall.ELOOP
 	case flags&fop.ODirectory != 0:
@@ -119,8 +130,9 @@ func (v *Volume) openAt(ctx context.Context, name string, p place, flags uint32)
 	a := p.attr
 	if flags&fop.OTrunc != 0 {
 		a.Size = 0
+		v.m.changed("truncate")
 	}
-	return v.newFile(name, flags, vf, nil, &a), nil
+	return v.newFile(name, flags, vf, nil, &a, nil), nil
 }
 
 // openOrCreate opens a file and makes it if need be. A CREATE that may find a
@@ -170,7 +182,7 @@ type errorString string
 
 func (e errorString) Error() string { return string(e) }
 
-func (v *Volume) newFile(name string, flags uint32, vf *volume.File, d *volume.Dir, a *fop.Iatt) *File {
+func (v *Volume) newFile(name string, flags uint32, vf *volume.File, d *volume.Dir, a *fop.Iatt, l *late) *File {
 	f := &File{v: v, name: name, flags: flags, f: vf, d: d, gfid: a.GFID, id: v.m.opened.Add(1)}
 	f.size.Store(a.Size)
 	f.owner = v.owned
@@ -178,6 +190,10 @@ func (v *Volume) newFile(name string, flags uint32, vf *volume.File, d *volume.D
 		f.owner = string([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24), byte(n >> 32), byte(n >> 40), byte(n >> 48), byte(n >> 56)})
 	}
 	f.use.refs.Store(1)
+	if l != nil {
+		f.late.Store(l)
+		v.m.lateFiles.Add(1)
+	}
 	v.m.mu.Lock()
 	v.m.files[f] = struct{}{}
 	v.m.mu.Unlock()

@@ -34,6 +34,9 @@ type mounted struct {
 	closed  atomic.Bool
 	end     func() error  // ends what is below
 	opened  atomic.Uint64 // files opened so far
+	changes atomic.Uint64 // operations of this mount that changed something
+	// lateFiles counts open files that no brick was told of; see late.
+	lateFiles atomic.Int64
 
 	mu    sync.Mutex
 	files map[*File]struct{}
@@ -186,7 +189,12 @@ func (v *Volume) begin() (ctx context.Context, done func(), err error) {
 func (v *Volume) do(op, name string, f func(ctx context.Context) error) error {
 	ctx, done, err := v.begin()
 	if err == nil {
+		switch op {
+		case "remove", "removeall", "rename":
+			v.m.openAll()
+		}
 		err = f(ctx)
+		v.m.changed(op)
 		done()
 	}
 	return pathError(op, name, err)

@@ -80,12 +80,22 @@ func (v *Volume) Create(ctx context.Context, c *fop.Cred, dir fop.GFID, name str
 
 // Open opens a file.
 func (v *Volume) Open(ctx context.Context, c *fop.Cred, g fop.GFID, flags uint32) (*File, error) {
-	flags &^= fop.OCreate | fop.OExcl
-	f := v.newFile(g, flags, c)
-	if _, err := call(ctx, v, &fop.Open{Header: head(c), GFID: g, Flags: flags, Fd: f.Fd}); err != nil {
+	f := v.Unopened(c, g, flags)
+	if err := f.open(ctx, c, flags&^(fop.OCreate|fop.OExcl)); err != nil {
 		return nil, err
 	}
 	return f, nil
+}
+
+// Unopened returns a file that its Open will open.
+func (v *Volume) Unopened(c *fop.Cred, g fop.GFID, flags uint32) *File { return v.newFile(g, flags, c) }
+
+// Open opens what Unopened returned. Neither truncates it.
+func (f *File) Open(ctx context.Context, c *fop.Cred) error { return f.open(ctx, c, f.Fd.Flags) }
+
+func (f *File) open(ctx context.Context, c *fop.Cred, flags uint32) error {
+	_, err := call(ctx, f.v, &fop.Open{Header: head(c), GFID: f.Fd.GFID, Flags: flags, Fd: f.Fd})
+	return err
 }
 
 func (v *Volume) newFile(g fop.GFID, flags uint32, c *fop.Cred) *File {
