@@ -208,7 +208,7 @@ func (a *app) xattrCommand() *cobra.Command {
 						if err != nil {
 							return fmt.Errorf("%s: %w", name, plain(err))
 						}
-						found[t.String()][name] = showValue(val)
+						found[t.String()][name] = plainValue(val)
 						if !a.json {
 							fmt.Fprintf(a.out, "%s=%s\n", name, showValue(val))
 						}
@@ -230,7 +230,7 @@ func (a *app) xattrCommand() *cobra.Command {
 						return err
 					}
 					if a.json {
-						return a.printJSON(map[string]string{args[0]: showValue(val)})
+						return a.printJSON(map[string]string{args[0]: plainValue(val)})
 					}
 					_, err = a.out.Write(append(bytes.Clone(val), '\n'))
 					return err
@@ -265,6 +265,15 @@ func (a *app) xattrCommand() *cobra.Command {
 func showValue(b []byte) string {
 	if utf8.Valid(b) && !strings.ContainsFunc(string(b), func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(string(b))
+	}
+	return "0x" + hex.EncodeToString(b)
+}
+
+// plainValue gives a value for JSON in a form that xattr set takes.
+func plainValue(b []byte) string {
+	s := showValue(b)
+	if text, err := strconv.Unquote(s); err == nil && !strings.HasPrefix(text, "0x") && !strings.HasPrefix(text, "0s") {
+		return text
 	}
 	return "0x" + hex.EncodeToString(b)
 }

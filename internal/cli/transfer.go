@@ -194,6 +194,8 @@ func (t *transfer) file(ctx context.Context, from, to string, info fs.FileInfo, 
 	part := t.partName(to, info)
 	out, start, err := t.openPart(part, info)
 	if err != nil {
+		// The temporary name means nothing to whoever asked for the other.
+		err = &fs.PathError{Op: "create", Path: t.dst.Show(to), Err: plain(err)}
 		return err
 	}
 	n, err := t.chunks(ctx, in, out, start)
