@@ -86,3 +86,34 @@ func TestSlots(t *testing.T) {
 		t.Error("GetOrSet did not set")
 	}
 }
+
+// What is no identity is refused; what is one reads as it was written.
+func FuzzParseGFID(f *testing.F) {
+	f.Add("00000000-0000-0000-0000-000000000001")
+	f.Add("c68e2ccf-b7ec-4251-b944-9adb66b1620e")
+	f.Add("c68e2ccfb7ec4251b9449adb66b1620e")
+	f.Add("-")
+	f.Fuzz(func(t *testing.T, s string) {
+		g, err := ParseGFID(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseGFID(g.String()); err != nil || again != g {
+			t.Errorf("%q reads as %v, which reads as %v, %v", s, g, again, err)
+		}
+	})
+}
+
+func FuzzParseMdata(f *testing.F) {
+	f.Add(AppendMdata(nil, Mdata{Time{1, 2}, Time{3, 4}, Time{-5, 6}}))
+	f.Add([]byte{1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, ok := ParseMdata(b)
+		if !ok {
+			return
+		}
+		if again, ok := ParseMdata(AppendMdata(nil, m)); !ok || again != m {
+			t.Errorf("%x reads as %v, which reads as %v, %v", b, m, again, ok)
+		}
+	})
+}
