@@ -66,6 +66,11 @@ func (g *Glusterd) StartDaemon(t testing.TB) {
 	err := g.WaitPort(ctx, 24007)
 	if err == nil {
 		_, err = g.CLI(ctx, "volume", "list")
+		// The port is there before the socket that the command line uses.
+		for err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "Connection failed") {
+			time.Sleep(50 * time.Millisecond)
+			_, err = g.CLI(ctx, "volume", "list")
+		}
 	}
 	if err != nil {
 		t.Fatalf("testenv: glusterd does not start: %v", err)
