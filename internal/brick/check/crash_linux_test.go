@@ -208,7 +208,7 @@ func crash(t *testing.T, dir string, after time.Duration, env ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	limit := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	limit := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
 	defer limit.Stop()
 	buf := make([]byte, 256)
 	n, _ := pipe.Read(buf)
