@@ -54,6 +54,7 @@ func NewService(v *Volume, log *slog.Logger) *Service {
 				proto.HandshakeGetSnapshotInfo: {Name: "GET_SNAPSHOT_INFO", Handle: s.snapshotInfo},
 			}},
 		},
+		MaxRecord:    4 << 20, // strangers may send what they like; nothing here is large
 		OnDisconnect: s.disconnected,
 		Log:          log,
 	}
