@@ -112,12 +112,6 @@ func (p *proxy) cutAfter(n int64) {
 	p.cutAt.Store(n)
 }
 
-func (p *proxy) refusing(on bool) {
-	p.mu.Lock()
-	p.refuse = on
-	p.mu.Unlock()
-}
-
 // stall holds everything back, without ending connections.
 func (p *proxy) stall(on bool) {
 	p.mu.Lock()
