@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// proxy passes connections on to a target, and cuts, stalls or refuses them on
+// proxy passes connections on to a target, and cuts or stalls them on
 // request. The kernel here has no netem.
 type proxy struct {
 	addr   string
@@ -17,7 +17,6 @@ type proxy struct {
 
 	mu      sync.Mutex
 	pairs   map[*pair]bool
-	refuse  bool
 	stalled chan struct{} // not nil: nothing moves until it is closed
 	bytes   atomic.Int64
 	cutAt   atomic.Int64 // cut all when so many bytes have passed; 0 never
@@ -48,13 +47,6 @@ func (p *proxy) accept() {
 		a, err := p.l.Accept()
 		if err != nil {
 			return
-		}
-		p.mu.Lock()
-		refuse := p.refuse
-		p.mu.Unlock()
-		if refuse {
-			a.Close()
-			continue
 		}
 		b, err := net.Dial("tcp", p.target())
 		if err != nil {
