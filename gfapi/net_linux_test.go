@@ -147,6 +147,8 @@ func TestNetPermissions(t *testing.T) {
 	must(t, v.Mkdir("open", 0o755))
 	must(t, v.Chmod("open", 0o777))
 	u := v.As(Cred{UID: 1000, GID: 1000})
+	must(t, v.Mkdir("roots", 0o755))
+	fails(t, u.Rename("open/nothing", "roots/x"), fs.ErrNotExist) // and not the permission
 	_, err := v.Stat("private/f") // now the way is known, but not to everybody
 	must(t, err)
 	_, err = u.Stat("private/f")

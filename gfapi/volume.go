@@ -372,6 +372,12 @@ func (v *Volume) Rename(oldname, newname string) error {
 					}
 				}
 				_, err := v.m.vol.Rename(ctx, &v.cred, old.dir, old.name, p.dir, p.name)
+				if is(err, syscall.EACCES, syscall.EPERM) {
+					// Bricks look at permissions first, systems at the name.
+					if _, e := v.m.vol.Lookup(ctx, &v.cred, old.dir, old.name); is(e, syscall.ENOENT) {
+						err = syscall.ENOENT
+					}
+				}
 				v.m.cache.drop(old.dir, old.name)
 				v.m.cache.drop(p.dir, p.name)
 				return err

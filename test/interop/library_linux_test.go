@@ -181,9 +181,13 @@ func mayLook(v *gfapi.Volume, o op) error {
 	if o.Do == "rename" {
 		names = append(names, o.To)
 	}
-	for _, p := range names {
-		if _, err := v.Lstat(p); errors.Is(err, syscall.EACCES) {
+	for i, p := range names {
+		_, err := v.Lstat(p)
+		if errors.Is(err, syscall.EACCES) {
 			return err
+		}
+		if i == 0 && o.Do == "rename" && errors.Is(err, syscall.ENOENT) {
+			return err // before the new name is looked at
 		}
 	}
 	return nil

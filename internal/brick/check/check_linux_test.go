@@ -164,9 +164,6 @@ func TestBroken(t *testing.T) {
 			b.ok(os.WriteFile(b.handle("d/other"), []byte("precious"), 0o600))
 		}, []check.Kind{check.WrongHandle, check.Orphan}, 0, nil},
 		{"two files with one gfid", func(b *brick) {
-			if b.rootless {
-				b.t.Skip("the same")
-			}
 			g := b.gfid["d/other"]
 			b.set("d/sub/deep", fop.XattrGFID, string(g[:]))
 		}, []check.Kind{check.DuplicateGFID, check.WrongHandle}, 2, nil},
@@ -203,9 +200,6 @@ func TestBroken(t *testing.T) {
 			b.set("d", fop.XattrMdata, string(m))
 		}, []check.Kind{check.BadTimes}, 0, nil},
 		{"bad acl", func(b *brick) {
-			if !b.rootless {
-				b.t.Skip("the kernel does not let it in")
-			}
 			b.set("d", fop.XattrACLDefault, "rubbish")
 		}, []check.Kind{check.BadACL}, 0, nil},
 		{"strays", func(b *brick) {
@@ -224,6 +218,11 @@ func TestBroken(t *testing.T) {
 		}, []check.Kind{check.Stray}, 0, nil},
 	} {
 		for _, rootless := range []bool{false, true} {
+			// The kernel lets no bad ACL in; where attributes are in side files
+			// by inode, two files cannot be given one gfid in this way.
+			if c.name == "bad acl" && !rootless || c.name == "two files with one gfid" && rootless {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/rootless=%t", c.name, rootless), func(t *testing.T) {
 				b := newBrick(t, rootless)
 				c.hurt(b)
