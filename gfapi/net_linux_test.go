@@ -149,7 +149,7 @@ func TestNetPermissions(t *testing.T) {
 	u := v.As(Cred{UID: 1000, GID: 1000})
 	must(t, v.Mkdir("roots", 0o755))
 	fails(t, u.Rename("open/nothing", "roots/x"), fs.ErrNotExist) // and not the permission
-	_, err := v.Stat("private/f") // now the way is known, but not to everybody
+	_, err := v.Stat("private/f")                                 // now the way is known, but not to everybody
 	must(t, err)
 	_, err = u.Stat("private/f")
 	fails(t, err, fs.ErrPermission)
