@@ -44,22 +44,28 @@
 //
 // # Concurrency and consistency
 //
-// All methods may be called from any number of goroutines. Nothing is cached
-// but where directories and symbolic links are: for up to a second (see
-// [WithEntryTimeout]) a path may still lead where it led before another client
-// moved a directory; and what a file of up to 64 KiB holds when it is opened for
-// reading comes with the answer and is good for a tenth of a second, unless
-// something is changed through this mount, or locked, in the meantime. All other
-// contents and attributes come from the servers when they are asked for. A write
-// is on the servers when Write returns, and on their disks after Sync.
+// All methods may be called from any number of goroutines. What a mount changes
+// it sees at once. What others change it may see a second later: for so long a
+// path may still lead where it led before another client moved a directory (see
+// [WithEntryTimeout]), and the volume's performance translators may go on with
+// attributes and contents of small files that they have. They are those of any
+// GlusterFS client, and the volume's options (performance.stat-prefetch,
+// performance.quick-read, performance.md-cache-timeout and so on) tune them and
+// switch them off, also while it is mounted. [WithXlatorOption] does so for one
+// mount:
+//
+//	gfapi.WithXlatorOption("*-md-cache", "pass-through", "on")
+//
+// A write is on the servers' disks after Sync.
 //
 // # Cost
 //
 // On a warm path Stat, Mkdir, Remove, Rename and ReadFile of a small file cost
 // one round trip, and so does opening such a file, reading it and closing it;
-// opening another costs two. Large transfers keep several requests of
-// 1 MiB in flight: use big buffers, ReadFile, WriteFile or io.Copy, whose two
-// directions File makes fast. [WithRoundTrips] shows what is sent.
+// opening another costs two. What was looked at a moment ago costs none. Large
+// transfers keep several requests of 1 MiB in flight: use big buffers, ReadFile,
+// WriteFile or io.Copy, whose two directions File makes fast. [WithRoundTrips]
+// shows what is sent.
 //
 // # Compatibility
 //

@@ -25,10 +25,9 @@ type File struct {
 	flags uint32
 	gfid  fop.GFID
 	f     *volume.File // of a file
-	late  atomic.Pointer[late]
-	d     *volume.Dir // of a directory
-	owner string      // of locks
-	id    uint64      // counts the files of a mount
+	d     *volume.Dir  // of a directory
+	owner string       // of locks
+	id    uint64       // counts the files of a mount
 
 	use      use
 	deadline atomic.Pointer[time.Time]
@@ -89,8 +88,6 @@ func (f *File) end() {
 	switch {
 	case f.d != nil:
 		f.d.Close(ctx, &f.v.cred)
-	case f.late.Load() != nil: // no brick knows of it
-		f.v.m.lateFiles.Add(-1)
 	default:
 		f.f.Release(ctx, &f.v.cred)
 	}
@@ -101,11 +98,7 @@ func (f *File) do(op string, run func(ctx context.Context) error) error {
 	ctx, done, err := f.begin()
 	if err == nil {
 		if err = ctx.Err(); err == nil {
-			err = f.ready(ctx, op)
-		}
-		if err == nil {
 			err = run(ctx)
-			f.v.m.changed(op)
 		}
 		if errors.Is(err, context.DeadlineExceeded) && f.deadline.Load() != nil && f.v.ctx.Err() == nil {
 			err = os.ErrDeadlineExceeded
@@ -222,13 +215,6 @@ func (f *File) getattr(ctx context.Context) (a fop.Iatt, err error) {
 	if f.d != nil {
 		return f.d.Getattr(ctx, &f.v.cred)
 	}
-	if l := f.late.Load(); l != nil {
-		a = l.attr
-		if l.gone.Load() {
-			a.Nlink = 0
-		}
-		return a, nil
-	}
 	if a, err = f.f.Getattr(ctx, &f.v.cred); err == nil {
 		f.size.Store(a.Size)
 	}
@@ -328,6 +314,10 @@ func (f *File) Zero(off, size int64) error {
 func (f *File) space(op string, off, size int64, run func(ctx context.Context) (fop.Iatt, error)) error {
 	return f.data(op, func(ctx context.Context) error {
 		if err := span(off, size); err != nil {
+			return err
+		}
+		// An arbiter's brick, which has no open file to look at, would not mind.
+		if err := f.writable(); err != nil {
 			return err
 		}
 		f.wrote.Store(true)

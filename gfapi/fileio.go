@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"sync"
 	"syscall"
 
 	"github.com/wythefs/wythe/internal/fop"
+	"github.com/wythefs/wythe/internal/paths"
 	"github.com/wythefs/wythe/internal/volume"
 )
 
@@ -36,7 +38,10 @@ func (f *File) Read(p []byte) (n int, err error) {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		n, _, err = f.readAt(ctx, p, uint64(f.pos))
+		if err = f.locate(ctx); err != nil {
+			return err
+		}
+		n, _, err = f.f.ReadAt(ctx, &f.v.cred, p, uint64(f.pos))
 		f.pos += int64(n)
 		if n == 0 && err == nil {
 			err = io.EOF
@@ -56,7 +61,7 @@ func (f *File) ReadAt(p []byte, off int64) (n int, err error) {
 		if err := f.readable(); err != nil || len(p) == 0 {
 			return err
 		}
-		n, _, err = f.readAt(ctx, p, uint64(off))
+		n, _, err = f.f.ReadAt(ctx, &f.v.cred, p, uint64(off))
 		if n < len(p) && err == nil {
 			err = io.EOF
 		}
@@ -80,7 +85,9 @@ func (f *File) Write(p []byte) (n int, err error) {
 		if f.flags&fop.OAppend != 0 {
 			var end uint64
 			if n, end, err = f.f.Append(ctx, &f.v.cred, p); n > 0 {
-				f.pos = int64(end)
+				if f.pos = int64(end); end == 0 {
+					f.pos = atEnd
+				}
 			}
 			return err
 		}
@@ -132,11 +139,10 @@ func (f *File) Seek(offset int64, whence int) (pos int64, err error) {
 		switch whence {
 		case io.SeekStart:
 		case io.SeekCurrent:
-			from = f.pos
-		case io.SeekEnd:
-			if err = f.ready(ctx, "stat"); err != nil {
-				return err
+			if err = f.locate(ctx); err == nil {
+				from = f.pos
 			}
+		case io.SeekEnd:
 			var a fop.Iatt
 			a, err = f.getattr(ctx)
 			from = int64(a.Size)
@@ -156,11 +162,28 @@ func (f *File) Seek(offset int64, whence int) (pos int64, err error) {
 	return pos, err
 }
 
+// atEnd stands for the offset behind what was appended: the write was answered
+// before the brick knew where that is, and nobody has asked since.
+const atEnd = -1
+
+// locate finds out the offset if it is not known. f.mu is held.
+func (f *File) locate(ctx context.Context) error {
+	if f.pos != atEnd {
+		return nil
+	}
+	a, err := f.getattr(ctx)
+	if err == nil {
+		f.pos = int64(a.Size)
+	}
+	return err
+}
+
 // at returns the file's offset.
-func (f *File) at() int64 {
+func (f *File) at(ctx context.Context) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.pos
+	err := f.locate(ctx)
+	return f.pos, err
 }
 
 func (f *File) setPos(pos int64) {
@@ -187,7 +210,10 @@ func (f *File) ReadFrom(r io.Reader) (n int64, err error) {
 			n, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{r}, make([]byte, volume.MaxIO))
 			return err
 		}
-		off := f.at()
+		off, err := f.at(ctx)
+		if err != nil {
+			return err
+		}
 		n, err = f.f.CopyFrom(ctx, &f.v.cred, r, uint64(off))
 		f.setPos(off + n)
 		return err
@@ -205,8 +231,11 @@ func (f *File) WriteTo(w io.Writer) (n int64, err error) {
 		if err := f.readable(); err != nil {
 			return err
 		}
-		off := f.at()
-		n, err = f.copyTo(ctx, w, uint64(off))
+		off, err := f.at(ctx)
+		if err != nil {
+			return err
+		}
+		n, err = f.f.CopyTo(ctx, &f.v.cred, w, uint64(off), f.size.Load())
 		f.setPos(off + n)
 		return err
 	})
@@ -227,14 +256,11 @@ func (f *File) copyFromFile(ctx context.Context, r io.Reader) (n int64, err erro
 	if !ok || src == nil || src == f || src.f == nil || src.v.m != f.v.m || f.flags&fop.OAppend != 0 || src.readable() != nil {
 		return 0, errNotHere
 	}
-	sctx, done, err := src.begin()
+	_, done, err := src.begin()
 	if err != nil {
 		return 0, errNotHere // the plain way tells
 	}
 	defer done()
-	if src.ready(sctx, "copy") != nil {
-		return 0, errNotHere
-	}
 	a, b := f, src
 	if a.id > b.id {
 		a, b = b, a
@@ -243,6 +269,9 @@ func (f *File) copyFromFile(ctx context.Context, r io.Reader) (n int64, err erro
 	defer a.mu.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if err := src.locate(ctx); err != nil {
+		return 0, err
+	}
 	from, to := src.pos, f.pos
 	st, err := src.getattr(ctx)
 	if err != nil || int64(st.Size) <= from {
@@ -288,16 +317,13 @@ func (f *File) CopyRange(off int64, src *File, srcOff, size int64) (n int64, err
 		if size == 0 {
 			return nil
 		}
-		sctx, done, err := src.begin()
+		_, done, err := src.begin()
 		if err != nil {
 			return err
 		}
 		defer done()
 		if src.f == nil {
 			return syscall.EISDIR
-		}
-		if err := src.ready(sctx, "copy"); err != nil {
-			return err
 		}
 		if err := src.readable(); err != nil {
 			return err
@@ -367,7 +393,7 @@ func (f *File) ReadDir(n int) (list []fs.DirEntry, err error) {
 // more gets the next page of a listing.
 func (f *File) more(ctx context.Context, l *listing) error {
 	cache := f.v.m.cache
-	epoch := cache.currentEpoch()
+	epoch := cache.Epoch()
 	page, eof, err := f.d.Readdirp(ctx, &f.v.cred, l.off, listSize)
 	if err != nil {
 		return err
@@ -381,7 +407,7 @@ func (f *File) more(ctx context.Context, l *listing) error {
 		}
 		if e.Stat.IsDir() && !e.Stat.GFID.IsZero() && f.v.cred.UID == 0 {
 			// Who is not root needs the brick's word that it may pass.
-			cache.put(f.gfid, e.Name, f.v.credID, epoch, entry{gfid: e.Stat.GFID})
+			cache.Put(f.gfid, e.Name, f.v.credID, epoch, paths.Entry{GFID: e.Stat.GFID})
 		}
 		l.pending = append(l.pending, &dirEntry{f: f, e: *e})
 	}
@@ -391,18 +417,34 @@ func (f *File) more(ctx context.Context, l *listing) error {
 // Readdir is ReadDir that returns attributes.
 func (f *File) Readdir(n int) ([]fs.FileInfo, error) {
 	list, err := f.ReadDir(n)
-	infos := make([]fs.FileInfo, 0, len(list))
-	for _, e := range list {
-		fi, ierr := e.Info()
-		if errors.Is(ierr, fs.ErrNotExist) {
+	infos := make([]fs.FileInfo, len(list))
+	errs := make([]error, len(list))
+	// Those that did not come with the listing are asked for side by side.
+	var wg sync.WaitGroup
+	free := make(chan struct{}, 16)
+	for i, e := range list {
+		if e.(*dirEntry).complete() {
+			infos[i], errs[i] = e.Info()
+			continue
+		}
+		free <- struct{}{}
+		wg.Go(func() {
+			infos[i], errs[i] = e.Info()
+			<-free
+		})
+	}
+	wg.Wait()
+	there := infos[:0]
+	for i := range list {
+		if errors.Is(errs[i], fs.ErrNotExist) {
 			continue // removed meanwhile
 		}
-		if ierr != nil {
-			return infos, ierr
+		if errs[i] != nil {
+			return there, errs[i]
 		}
-		infos = append(infos, fi)
+		there = append(there, infos[i])
 	}
-	return infos, err
+	return there, err
 }
 
 // Readdirnames is ReadDir that returns names.
@@ -432,10 +474,13 @@ func (d *dirEntry) Type() fs.FileMode {
 	return goMode(d.e.Type << 12).Type()
 }
 
+// complete reports whether all attributes came with the listing.
+func (d *dirEntry) complete() bool { return d.e.Stat.Full() }
+
 // Info returns the attributes that came with the listing, or asks for them if
 // the brick had none.
 func (d *dirEntry) Info() (fs.FileInfo, error) {
-	if !d.e.Stat.IsZero() && !d.e.Stat.GFID.IsZero() {
+	if d.complete() {
 		return newInfo(d.e.Name, &d.e.Stat), nil
 	}
 	v := d.f.v

@@ -84,7 +84,7 @@ func (m *mounted) upcall(u *fop.Upcall) {
 	}
 	for _, g := range []fop.GFID{u.GFID, u.Parent.GFID, u.OldParent.GFID} {
 		if !g.IsZero() {
-			m.cache.changed(g)
+			m.cache.Changed(g)
 		}
 	}
 }

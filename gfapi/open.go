@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/wythefs/wythe/internal/fop"
+	"github.com/wythefs/wythe/internal/paths"
 	"github.com/wythefs/wythe/internal/volume"
 )
 
@@ -30,7 +31,7 @@ func (v *Volume) OpenFile(name string, flag int, perm fs.FileMode) (f *File, err
 		case flags&fop.OCreate == 0:
 			f, err = v.openExisting(ctx, name, flags)
 		case flags&fop.OExcl != 0:
-			err = v.entry(ctx, name, func(p place) (err error) {
+			err = v.entry(ctx, name, func(p paths.Place) (err error) {
 				f, err = v.createAt(ctx, name, p, flags, perm)
 				return err
 			})
@@ -67,36 +68,30 @@ func openFlags(flag int) uint32 {
 }
 
 // createAt makes a file where p leads, which must not exist.
-func (v *Volume) createAt(ctx context.Context, name string, p place, flags uint32, perm fs.FileMode) (*File, error) {
+func (v *Volume) createAt(ctx context.Context, name string, p paths.Place, flags uint32, perm fs.FileMode) (*File, error) {
 	switch {
-	case p.name == "":
+	case p.Name == "":
 		return nil, syscall.EEXIST
-	case p.slash:
+	case p.Slash:
 		return nil, syscall.EISDIR
 	}
-	vf, a, err := v.m.vol.Create(ctx, &v.cred, p.dir, p.name, flags|fop.OExcl, permBits(perm), v.m.umask)
+	vf, a, err := v.m.vol.Create(ctx, &v.cred, p.Dir, p.Name, flags|fop.OExcl, permBits(perm), v.m.umask)
 	if err != nil {
 		return nil, err
 	}
-	return v.newFile(name, flags, vf, nil, &a, nil), nil
+	return v.newFile(name, flags, vf, nil, &a), nil
 }
 
 func (v *Volume) openExisting(ctx context.Context, name string, flags uint32) (f *File, err error) {
-	to := toTarget
+	to := paths.ToTarget
 	if flags&fop.ONofollow != 0 {
-		to = toLink
+		to = paths.ToLink
 	}
-	epoch := v.m.changes.Load()
-	reads := flags&^fop.ONofollow == fop.ORdonly
-	setup := func(w *walker) { w.content = reads } // directories come from the cache all the same
-	err = v.at(ctx, name, to, setup, func(p place) (err error) {
-		if !p.found {
+	// A hint for performance/quick-read. Directories come from the cache all the same.
+	setup := func(w *paths.Walk) { w.Content = flags&^fop.ONofollow == fop.ORdonly }
+	err = v.at(ctx, name, to, setup, func(p paths.Place) (err error) {
+		if !p.Found {
 			return syscall.ENOENT
-		}
-		if reads {
-			if f = v.openLate(name, flags, p, epoch); f != nil {
-				return nil
-			}
 		}
 		f, err = v.openAt(ctx, name, p, flags)
 		return err
@@ -105,84 +100,52 @@ func (v *Volume) openExisting(ctx context.Context, name string, flags uint32) (f
 }
 
 // openAt opens what p found.
-func (v *Volume) openAt(ctx context.Context, name string, p place, flags uint32) (*File, error) {
+func (v *Volume) openAt(ctx context.Context, name string, p paths.Place, flags uint32) (*File, error) {
 	writes := flags&fop.OAccmode != fop.ORdonly || flags&fop.OTrunc != 0
 	switch {
-	case p.isDir && (writes || flags&fop.OCreate != 0):
+	case p.IsDir && (writes || flags&fop.OCreate != 0):
 		return nil, syscall.EISDIR
-	case p.isDir:
-		d, err := v.m.vol.Opendir(ctx, &v.cred, p.gfid)
+	case p.IsDir:
+		d, err := v.m.vol.Opendir(ctx, &v.cred, p.GFID)
 		if err != nil {
 			return nil, err
 		}
-		return v.newFile(name, flags, nil, d, &fop.Iatt{GFID: p.gfid, Mode: fop.ModeDir}, nil), nil
-	case p.target != "" || p.attr.IsSymlink():
+		return v.newFile(name, flags, nil, d, &fop.Iatt{GFID: p.GFID, Mode: fop.ModeDir}), nil
+	case p.Target != "" || p.Attr.IsSymlink():
 		return nil, syscall.ELOOP
 	case flags&fop.ODirectory != 0:
 		return nil, syscall.ENOTDIR
-	case !p.attr.IsRegular(): // there is nobody to talk to at the other end
+	case !p.Attr.IsRegular(): // there is nobody to talk to at the other end
 		return nil, syscall.ENXIO
 	}
-	vf, err := v.m.vol.Open(ctx, &v.cred, p.gfid, flags)
+	open := v.m.vol.OpenNow
+	if v.cred.UID == 0 || !writes && v.mayRead(&p.Attr) {
+		open = v.m.vol.Open // nobody needs to ask
+	}
+	vf, err := open(ctx, &v.cred, p.GFID, flags)
 	if err != nil {
 		return nil, err
 	}
-	a := p.attr
+	a := p.Attr
 	if flags&fop.OTrunc != 0 {
 		a.Size = 0
-		v.m.changed("truncate")
 	}
-	return v.newFile(name, flags, vf, nil, &a, nil), nil
+	return v.newFile(name, flags, vf, nil, &a), nil
 }
 
-// openOrCreate opens a file and makes it if need be. A CREATE that may find a
-// file would open it without a look at its permissions, and could follow a
-// symbolic link on the brick: hence only names that are not there are created.
+// openOrCreate opens a file and makes it if need be.
 func (v *Volume) openOrCreate(ctx context.Context, name string, flags uint32, perm fs.FileMode) (f *File, err error) {
-	guess := true
-	for try := 0; ; try++ {
-		err = v.at(ctx, name, toParent, nil, func(p place) (err error) {
-			if !guess || p.name == "" || p.slash || !v.m.cache.expectNew(p.dir) {
-				return errGuess
-			}
-			if f, err = v.createAt(ctx, name, p, flags, perm); is(err, syscall.EEXIST) {
-				v.m.cache.sawNew(p.dir, false)
-				return errGuess
-			}
-			return err
-		})
-		if err != errGuess {
-			return f, err
-		}
-		guess = false
-		err = v.at(ctx, name, toTarget, nil, func(p place) (err error) {
-			if p.found {
-				f, err = v.openAt(ctx, name, p, flags)
-				if !p.isDir {
-					v.m.cache.sawNew(p.dir, false)
-				}
-				return err
-			}
-			if f, err = v.createAt(ctx, name, p, flags, perm); err == nil {
-				v.m.cache.sawNew(p.dir, true)
-			}
-			return err
-		})
-		// Somebody else may make or remove the file between the two steps.
-		if try >= 10 || !is(err, syscall.EEXIST, syscall.ESTALE) {
-			return f, err
-		}
-	}
+	err = v.m.names.OpenOrCreate(ctx, v.walk(), name,
+		func(p paths.Place) (err error) { f, err = v.openAt(ctx, name, p, flags); return err },
+		func(p paths.Place) (err error) { f, err = v.createAt(ctx, name, p, flags, perm); return err })
+	return f, err
 }
-
-// errGuess says that a file was not created without looking.
-var errGuess error = errorString("the name may be taken")
 
 type errorString string
 
 func (e errorString) Error() string { return string(e) }
 
-func (v *Volume) newFile(name string, flags uint32, vf *volume.File, d *volume.Dir, a *fop.Iatt, l *late) *File {
+func (v *Volume) newFile(name string, flags uint32, vf *volume.File, d *volume.Dir, a *fop.Iatt) *File {
 	f := &File{v: v, name: name, flags: flags, f: vf, d: d, gfid: a.GFID, id: v.m.opened.Add(1)}
 	f.size.Store(a.Size)
 	f.owner = v.owned
@@ -190,10 +153,6 @@ func (v *Volume) newFile(name string, flags uint32, vf *volume.File, d *volume.D
 		f.owner = string([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24), byte(n >> 32), byte(n >> 40), byte(n >> 48), byte(n >> 56)})
 	}
 	f.use.refs.Store(1)
-	if l != nil {
-		f.late.Store(l)
-		v.m.lateFiles.Add(1)
-	}
 	v.m.mu.Lock()
 	v.m.files[f] = struct{}{}
 	v.m.mu.Unlock()
@@ -203,25 +162,21 @@ func (v *Volume) newFile(name string, flags uint32, vf *volume.File, d *volume.D
 	return f
 }
 
-// contentLimit is the size up to which a lookup brings a file's contents along,
-// the same as that of performance/quick-read.
-const contentLimit = 64 << 10
-
 // ReadFile returns the contents of a file.
 func (v *Volume) ReadFile(name string) (data []byte, err error) {
 	err = v.do("open", name, func(ctx context.Context) error {
-		setup := func(w *walker) { w.content, w.needAll = true, true }
-		return v.at(ctx, name, toTarget, setup, func(p place) (err error) {
-			if !p.found {
+		setup := func(w *paths.Walk) { w.Content, w.NeedAll = true, true }
+		return v.at(ctx, name, paths.ToTarget, setup, func(p paths.Place) (err error) {
+			if !p.Found {
 				return syscall.ENOENT
 			}
-			if c, ok := p.x.Get(fop.KeyContent); ok && p.attr.IsRegular() && v.mayRead(&p.attr) {
-				if b := c.Bytes(); uint64(len(b)) == p.attr.Size {
+			if c, ok := p.X.Get(fop.KeyContent); ok && p.Attr.IsRegular() && v.mayRead(&p.Attr) {
+				if b := c.Bytes(); uint64(len(b)) == p.Attr.Size {
 					data = slices.Clip(b)
 					return nil
 				}
 			}
-			if p.isDir {
+			if p.IsDir {
 				return syscall.EISDIR
 			}
 			f, err := v.openAt(ctx, name, p, fop.ORdonly)
@@ -229,7 +184,7 @@ func (v *Volume) ReadFile(name string) (data []byte, err error) {
 				return err
 			}
 			defer f.Close()
-			data, err = readAll(ctx, f, p.attr.Size)
+			data, err = readAll(ctx, f, p.Attr.Size)
 			return err
 		})
 	})

@@ -99,7 +99,7 @@ func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout =
 
 // WithEntryTimeout says for how long a directory or symbolic link is believed to
 // be where it was seen last; a second otherwise. With 0, every element of every
-// path costs a round trip.
+// path is looked up, be it in the caches of the volume's translators.
 func WithEntryTimeout(d time.Duration) Option { return func(o *options) { o.entryTimeout = d } }
 
 // WithUmask sets the permissions that new objects are not given; 022 otherwise.

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/wythefs/wythe/internal/fop"
+	"github.com/wythefs/wythe/internal/paths"
 )
 
 // removers is how many requests RemoveAll has under way at once.
@@ -22,11 +23,11 @@ func (v *Volume) RemoveAll(name string) error {
 		return pathError("removeall", name, syscall.EINVAL)
 	}
 	return v.do("removeall", name, func(ctx context.Context) error {
-		err := v.entry(ctx, name, func(p place) error {
-			if p.name == "" {
+		err := v.entry(ctx, name, func(p paths.Place) error {
+			if p.Name == "" {
 				r := &remover{v: v, ctx: ctx, slots: make(chan struct{}, removers)}
-				r.empty(p.dir)
-				if r.err == nil && p.dir == v.root {
+				r.empty(p.Dir)
+				if r.err == nil && p.Dir == v.root {
 					return syscall.EBUSY // the root itself stays
 				}
 				return r.err
@@ -36,7 +37,7 @@ func (v *Volume) RemoveAll(name string) error {
 				return err
 			}
 			r := &remover{v: v, ctx: ctx, slots: make(chan struct{}, removers)}
-			r.tree(p.dir, p.name, fop.GFID{})
+			r.tree(p.Dir, p.Name, fop.GFID{})
 			return r.err
 		})
 		if is(err, syscall.ENOENT) {
@@ -103,7 +104,7 @@ func (r *remover) tree(dir fop.GFID, name string, g fop.GFID) {
 			return
 		}
 		err = v.m.vol.Rmdir(r.ctx, &v.cred, dir, name)
-		v.m.cache.drop(dir, name)
+		v.m.cache.Drop(dir, name)
 		if !is(err, syscall.ENOTEMPTY, syscall.EEXIST) {
 			break
 		}
@@ -136,7 +137,7 @@ func (r *remover) empty(g fop.GFID) bool {
 					r.tree(g, e.Name, e.Stat.GFID)
 				} else {
 					r.fail(v.m.vol.Unlink(r.ctx, &v.cred, g, e.Name))
-					v.m.cache.drop(g, e.Name)
+					v.m.cache.Drop(g, e.Name)
 				}
 			})
 		}

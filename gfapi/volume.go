@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wythefs/wythe/internal/fop"
+	"github.com/wythefs/wythe/internal/paths"
 	"github.com/wythefs/wythe/internal/volume"
 )
 
@@ -28,15 +29,13 @@ type Volume struct {
 // mounted is what all views of a mount share.
 type mounted struct {
 	vol     *volume.Volume
-	cache   *entryCache
+	cache   *paths.Cache
+	names   paths.Resolver
 	umask   uint32
 	timeout time.Duration
 	closed  atomic.Bool
 	end     func() error  // ends what is below
 	opened  atomic.Uint64 // files opened so far
-	changes atomic.Uint64 // operations of this mount that changed something
-	// lateFiles counts open files that no brick was told of; see late.
-	lateFiles atomic.Int64
 
 	mu    sync.Mutex
 	files map[*File]struct{}
@@ -68,8 +67,9 @@ type Cred struct {
 }
 
 func newVolume(h fop.Handler, o *options, end func() error) *Volume {
-	m := &mounted{vol: volume.New(h), cache: newEntryCache(o.entryTimeout), umask: permBits(o.umask), timeout: o.timeout, end: end,
+	m := &mounted{vol: volume.New(h), cache: paths.NewCache(o.entryTimeout), umask: permBits(o.umask), timeout: o.timeout, end: end,
 		files: map[*File]struct{}{}, creds: map[string]int{}}
+	m.names = paths.Resolver{Vol: m.vol, Cache: m.cache}
 	v := &Volume{m: m, ctx: context.Background(), root: fop.RootGFID}
 	return v.As(o.cred)
 }
@@ -120,11 +120,11 @@ func (v *Volume) Sub(dir string) (*Volume, error) {
 	}
 	defer done()
 	w := *v
-	err = v.object(ctx, dir, toTarget, false, func(p place) error {
-		if !p.isDir {
+	err = v.object(ctx, dir, paths.ToTarget, false, func(p paths.Place) error {
+		if !p.IsDir {
 			return syscall.ENOTDIR
 		}
-		w.root, w.name = p.gfid, dir
+		w.root, w.name = p.GFID, dir
 		return nil
 	})
 	if err != nil {
@@ -189,12 +189,7 @@ func (v *Volume) begin() (ctx context.Context, done func(), err error) {
 func (v *Volume) do(op, name string, f func(ctx context.Context) error) error {
 	ctx, done, err := v.begin()
 	if err == nil {
-		switch op {
-		case "remove", "removeall", "rename":
-			v.m.openAll()
-		}
 		err = f(ctx)
-		v.m.changed(op)
 		done()
 	}
 	return pathError(op, name, err)
@@ -202,15 +197,15 @@ func (v *Volume) do(op, name string, f func(ctx context.Context) error) error {
 
 // Stat returns the attributes of an object; the last element of the path is
 // followed if it is a symbolic link.
-func (v *Volume) Stat(name string) (fs.FileInfo, error) { return v.stat("stat", name, toTarget) }
+func (v *Volume) Stat(name string) (fs.FileInfo, error) { return v.stat("stat", name, paths.ToTarget) }
 
 // Lstat is Stat that does not follow the last element.
-func (v *Volume) Lstat(name string) (fs.FileInfo, error) { return v.stat("lstat", name, toLink) }
+func (v *Volume) Lstat(name string) (fs.FileInfo, error) { return v.stat("lstat", name, paths.ToLink) }
 
-func (v *Volume) stat(op, name string, to aim) (fi fs.FileInfo, err error) {
+func (v *Volume) stat(op, name string, to paths.Aim) (fi fs.FileInfo, err error) {
 	err = v.do(op, name, func(ctx context.Context) error {
-		return v.object(ctx, name, to, true, func(p place) error {
-			fi = newInfo(name, &p.attr)
+		return v.object(ctx, name, to, true, func(p paths.Place) error {
+			fi = newInfo(name, &p.Attr)
 			return nil
 		})
 	})
@@ -220,15 +215,15 @@ func (v *Volume) stat(op, name string, to aim) (fi fs.FileInfo, err error) {
 // Mkdir makes a directory with the given permissions (before umask).
 func (v *Volume) Mkdir(name string, perm fs.FileMode) error {
 	return v.do("mkdir", name, func(ctx context.Context) error {
-		return v.entry(ctx, name, func(p place) error {
-			if p.name == "" {
+		return v.entry(ctx, name, func(p paths.Place) error {
+			if p.Name == "" {
 				return syscall.EEXIST
 			}
-			epoch := v.m.cache.currentEpoch()
-			a, err := v.m.vol.Mkdir(ctx, &v.cred, p.dir, p.name, permBits(perm), v.m.umask)
+			epoch := v.m.cache.Epoch()
+			a, err := v.m.vol.Mkdir(ctx, &v.cred, p.Dir, p.Name, permBits(perm), v.m.umask)
 			if err == nil {
-				v.m.cache.put(p.dir, p.name, v.credID, epoch, entry{gfid: a.GFID})
-				v.m.cache.isEmpty(a.GFID)
+				v.m.cache.Put(p.Dir, p.Name, v.credID, epoch, paths.Entry{GFID: a.GFID})
+				v.m.cache.IsEmpty(a.GFID)
 			}
 			return err
 		})
@@ -240,11 +235,11 @@ func (v *Volume) Mkdir(name string, perm fs.FileMode) error {
 func (v *Volume) MkdirAll(name string, perm fs.FileMode) error {
 	mode := permBits(perm)
 	return v.do("mkdir", name, func(ctx context.Context) error {
-		return v.at(ctx, name, toTarget, func(w *walker) { w.make = &mode }, func(p place) error {
-			if !p.found {
+		return v.at(ctx, name, paths.ToTarget, func(w *paths.Walk) { w.Make = &mode }, func(p paths.Place) error {
+			if !p.Found {
 				return syscall.ENOENT
 			}
-			if !p.isDir {
+			if !p.IsDir {
 				return syscall.ENOTDIR
 			}
 			return nil
@@ -260,16 +255,16 @@ func (v *Volume) Mknod(name string, mode fs.FileMode, major, minor uint32) error
 		if typ == 0 {
 			return syscall.EINVAL
 		}
-		return v.entry(ctx, name, func(p place) error {
+		return v.entry(ctx, name, func(p paths.Place) error {
 			switch {
-			case p.name == "":
+			case p.Name == "":
 				return syscall.EEXIST
-			case p.slash:
+			case p.Slash:
 				return syscall.ENOENT
 			}
 			ma, mi := uint64(major), uint64(minor)
 			dev := ma&0xfff<<8 | ma&^0xfff<<32 | mi&0xff | mi&^0xff<<12
-			_, err := v.m.vol.Mknod(ctx, &v.cred, p.dir, p.name, typ|permBits(mode), v.m.umask, dev)
+			_, err := v.m.vol.Mknod(ctx, &v.cred, p.Dir, p.Name, typ|permBits(mode), v.m.umask, dev)
 			return err
 		})
 	})
@@ -284,14 +279,14 @@ func (v *Volume) Symlink(oldname, newname string) error {
 		if strings.IndexByte(oldname, 0) >= 0 {
 			return syscall.EINVAL
 		}
-		return v.entry(ctx, newname, func(p place) error {
+		return v.entry(ctx, newname, func(p paths.Place) error {
 			switch {
-			case p.name == "":
+			case p.Name == "":
 				return syscall.EEXIST
-			case p.slash:
+			case p.Slash:
 				return syscall.ENOENT
 			}
-			_, err := v.m.vol.Symlink(ctx, &v.cred, p.dir, p.name, oldname)
+			_, err := v.m.vol.Symlink(ctx, &v.cred, p.Dir, p.Name, oldname)
 			return err
 		})
 	})
@@ -309,14 +304,14 @@ func relink(op, oldname, newname string, err error) error {
 // Readlink returns the target of a symbolic link.
 func (v *Volume) Readlink(name string) (target string, err error) {
 	err = v.do("readlink", name, func(ctx context.Context) error {
-		return v.object(ctx, name, toLink, false, func(p place) (err error) {
-			if target = p.target; target != "" {
+		return v.object(ctx, name, paths.ToLink, false, func(p paths.Place) (err error) {
+			if target = p.Target; target != "" {
 				return nil
 			}
-			if p.isDir || p.name == "" || !p.attr.IsSymlink() {
+			if p.IsDir || p.Name == "" || !p.Attr.IsSymlink() {
 				return syscall.EINVAL
 			}
-			target, err = v.m.vol.Readlink(ctx, &v.cred, p.gfid)
+			target, err = v.m.vol.Readlink(ctx, &v.cred, p.GFID)
 			return err
 		})
 	})
@@ -327,16 +322,16 @@ func (v *Volume) Readlink(name string) (target string, err error) {
 // name itself.
 func (v *Volume) Link(oldname, newname string) error {
 	err := v.do("link", oldname, func(ctx context.Context) error {
-		return v.object(ctx, oldname, toLink, false, func(old place) error {
-			return v.entry(ctx, newname, func(p place) error {
+		return v.object(ctx, oldname, paths.ToLink, false, func(old paths.Place) error {
+			return v.entry(ctx, newname, func(p paths.Place) error {
 				switch {
-				case p.name == "":
+				case p.Name == "":
 					return syscall.EEXIST
-				case p.slash:
+				case p.Slash:
 					return syscall.ENOENT
 				}
-				if old.isDir { // not a thing to leave to a brick
-					_, err := v.m.vol.Lookup(ctx, &v.cred, p.dir, p.name)
+				if old.IsDir { // not a thing to leave to a brick
+					_, err := v.m.vol.Lookup(ctx, &v.cred, p.Dir, p.Name)
 					switch {
 					case err == nil:
 						err = syscall.EEXIST
@@ -345,7 +340,7 @@ func (v *Volume) Link(oldname, newname string) error {
 					}
 					return err
 				}
-				_, err := v.m.vol.Link(ctx, &v.cred, old.gfid, p.dir, p.name)
+				_, err := v.m.vol.Link(ctx, &v.cred, old.GFID, p.Dir, p.Name)
 				return err
 			})
 		})
@@ -357,13 +352,13 @@ func (v *Volume) Link(oldname, newname string) error {
 // directory.
 func (v *Volume) Rename(oldname, newname string) error {
 	err := v.do("rename", oldname, func(ctx context.Context) error {
-		return v.entry(ctx, oldname, func(old place) error {
-			return v.entry(ctx, newname, func(p place) error {
-				if old.name == "" || p.name == "" {
+		return v.entry(ctx, oldname, func(old paths.Place) error {
+			return v.entry(ctx, newname, func(p paths.Place) error {
+				if old.Name == "" || p.Name == "" {
 					return syscall.EBUSY
 				}
-				if old.slash || p.slash {
-					a, err := v.m.vol.Lookup(ctx, &v.cred, old.dir, old.name)
+				if old.Slash || p.Slash {
+					a, err := v.m.vol.Lookup(ctx, &v.cred, old.Dir, old.Name)
 					if err == nil && !a.IsDir() {
 						err = syscall.ENOTDIR
 					}
@@ -371,15 +366,15 @@ func (v *Volume) Rename(oldname, newname string) error {
 						return err
 					}
 				}
-				_, err := v.m.vol.Rename(ctx, &v.cred, old.dir, old.name, p.dir, p.name)
+				_, err := v.m.vol.Rename(ctx, &v.cred, old.Dir, old.Name, p.Dir, p.Name)
 				if is(err, syscall.EACCES, syscall.EPERM) {
 					// Bricks look at permissions first, systems at the name.
-					if _, e := v.m.vol.Lookup(ctx, &v.cred, old.dir, old.name); is(e, syscall.ENOENT) {
+					if _, e := v.m.vol.Lookup(ctx, &v.cred, old.Dir, old.Name); is(e, syscall.ENOENT) {
 						err = syscall.ENOENT
 					}
 				}
-				v.m.cache.drop(old.dir, old.name)
-				v.m.cache.drop(p.dir, p.name)
+				v.m.cache.Drop(old.Dir, old.Name)
+				v.m.cache.Drop(p.Dir, p.Name)
 				return err
 			})
 		})
@@ -390,40 +385,40 @@ func (v *Volume) Rename(oldname, newname string) error {
 // Remove removes a name, a directory's only if it is empty.
 func (v *Volume) Remove(name string) error {
 	return v.do("remove", name, func(ctx context.Context) error {
-		return v.entry(ctx, name, func(p place) error { return v.remove(ctx, p) })
+		return v.entry(ctx, name, func(p paths.Place) error { return v.remove(ctx, p) })
 	})
 }
 
-func (v *Volume) remove(ctx context.Context, p place) error {
-	if p.name == "" {
-		if p.dir == v.root {
+func (v *Volume) remove(ctx context.Context, p paths.Place) error {
+	if p.Name == "" {
+		if p.Dir == v.root {
 			return syscall.EBUSY
 		}
 		return syscall.EINVAL
 	}
-	defer v.m.cache.drop(p.dir, p.name)
-	e, known, _ := v.m.cache.get(p.dir, p.name, v.credID)
-	if p.slash || known && !e.link {
-		err := v.m.vol.Rmdir(ctx, &v.cred, p.dir, p.name)
-		if p.slash || !is(err, syscall.ENOTDIR) {
+	defer v.m.cache.Drop(p.Dir, p.Name)
+	e, known, _ := v.m.cache.Get(p.Dir, p.Name, v.credID)
+	if p.Slash || known && !e.Link {
+		err := v.m.vol.Rmdir(ctx, &v.cred, p.Dir, p.Name)
+		if p.Slash || !is(err, syscall.ENOTDIR) {
 			return err
 		}
 	}
-	err := v.m.vol.Unlink(ctx, &v.cred, p.dir, p.name)
+	err := v.m.vol.Unlink(ctx, &v.cred, p.Dir, p.Name)
 	if !is(err, syscall.EISDIR, syscall.EPERM) {
 		return err
 	}
-	if err2 := v.m.vol.Rmdir(ctx, &v.cred, p.dir, p.name); !is(err2, syscall.ENOTDIR) {
+	if err2 := v.m.vol.Rmdir(ctx, &v.cred, p.Dir, p.Name); !is(err2, syscall.ENOTDIR) {
 		return err2
 	}
 	return err
 }
 
 // setattr changes attributes of what a path leads to.
-func (v *Volume) setattr(op, name string, to aim, valid int32, want fop.Iatt) error {
+func (v *Volume) setattr(op, name string, to paths.Aim, valid int32, want fop.Iatt) error {
 	return v.do(op, name, func(ctx context.Context) error {
-		return v.object(ctx, name, to, false, func(p place) error {
-			_, err := v.m.vol.Setattr(ctx, &v.cred, p.gfid, valid, want)
+		return v.object(ctx, name, to, false, func(p paths.Place) error {
+			_, err := v.m.vol.Setattr(ctx, &v.cred, p.GFID, valid, want)
 			return err
 		})
 	})
@@ -431,7 +426,7 @@ func (v *Volume) setattr(op, name string, to aim, valid int32, want fop.Iatt) er
 
 // Chmod changes permissions.
 func (v *Volume) Chmod(name string, mode fs.FileMode) error {
-	return v.setattr("chmod", name, toTarget, fop.SetMode, fop.Iatt{Mode: permBits(mode)})
+	return v.setattr("chmod", name, paths.ToTarget, fop.SetMode, fop.Iatt{Mode: permBits(mode)})
 }
 
 // owner is what Chown and its kin ask for; -1 leaves an id as it is.
@@ -448,13 +443,13 @@ func owner(uid, gid int) (valid int32, want fop.Iatt) {
 // Chown changes owner and group; -1 leaves one as it is.
 func (v *Volume) Chown(name string, uid, gid int) error {
 	valid, want := owner(uid, gid)
-	return v.setattr("chown", name, toTarget, valid, want)
+	return v.setattr("chown", name, paths.ToTarget, valid, want)
 }
 
 // Lchown is Chown that does not follow the last element.
 func (v *Volume) Lchown(name string, uid, gid int) error {
 	valid, want := owner(uid, gid)
-	return v.setattr("lchown", name, toLink, valid, want)
+	return v.setattr("lchown", name, paths.ToLink, valid, want)
 }
 
 // Chtimes sets the times of last access and change; a zero time leaves one as
@@ -462,10 +457,10 @@ func (v *Volume) Lchown(name string, uid, gid int) error {
 func (v *Volume) Chtimes(name string, atime, mtime time.Time) error {
 	valid, want := chtimes(atime, mtime)
 	if valid == 0 {
-		_, err := v.stat("chtimes", name, toTarget)
+		_, err := v.stat("chtimes", name, paths.ToTarget)
 		return err
 	}
-	return v.setattr("chtimes", name, toTarget, valid, want)
+	return v.setattr("chtimes", name, paths.ToTarget, valid, want)
 }
 
 // chtimes says what to set for Chtimes; a zero time is left as it is.
@@ -485,11 +480,11 @@ func (v *Volume) Truncate(name string, size int64) error {
 		if size < 0 {
 			return syscall.EINVAL
 		}
-		return v.object(ctx, name, toTarget, false, func(p place) error {
-			if p.isDir {
+		return v.object(ctx, name, paths.ToTarget, false, func(p paths.Place) error {
+			if p.IsDir {
 				return syscall.EISDIR
 			}
-			_, err := v.m.vol.Truncate(ctx, &v.cred, p.gfid, uint64(size))
+			_, err := v.m.vol.Truncate(ctx, &v.cred, p.GFID, uint64(size))
 			return err
 		})
 	})
@@ -498,8 +493,8 @@ func (v *Volume) Truncate(name string, size int64) error {
 // Statfs returns the figures of the file system that has name.
 func (v *Volume) Statfs(name string) (st *Statfs, err error) {
 	err = v.do("statfs", name, func(ctx context.Context) error {
-		return v.object(ctx, name, toTarget, false, func(p place) error {
-			s, err := v.m.vol.Statfs(ctx, &v.cred, p.gfid)
+		return v.object(ctx, name, paths.ToTarget, false, func(p paths.Place) error {
+			s, err := v.m.vol.Statfs(ctx, &v.cred, p.GFID)
 			if err == nil {
 				st = (*Statfs)(&s)
 			}
@@ -519,8 +514,8 @@ const (
 // The error is ENODATA if there is none.
 func (v *Volume) Getxattr(name, attr string) (val []byte, err error) {
 	err = v.do("getxattr", name, func(ctx context.Context) error {
-		return v.object(ctx, name, toTarget, false, func(p place) (err error) {
-			val, err = v.m.vol.Getxattr(ctx, &v.cred, p.gfid, attr)
+		return v.object(ctx, name, paths.ToTarget, false, func(p paths.Place) (err error) {
+			val, err = v.m.vol.Getxattr(ctx, &v.cred, p.GFID, attr)
 			return err
 		})
 	})
@@ -530,8 +525,8 @@ func (v *Volume) Getxattr(name, attr string) (val []byte, err error) {
 // Listxattr returns the names of all extended attributes.
 func (v *Volume) Listxattr(name string) (attrs []string, err error) {
 	err = v.do("listxattr", name, func(ctx context.Context) error {
-		return v.object(ctx, name, toTarget, false, func(p place) (err error) {
-			attrs, err = v.m.vol.Listxattr(ctx, &v.cred, p.gfid)
+		return v.object(ctx, name, paths.ToTarget, false, func(p paths.Place) (err error) {
+			attrs, err = v.m.vol.Listxattr(ctx, &v.cred, p.GFID)
 			return err
 		})
 	})
@@ -544,8 +539,8 @@ func (v *Volume) Setxattr(name, attr string, val []byte, flags int) error {
 		if attr == "" || strings.IndexByte(attr, 0) >= 0 {
 			return syscall.EINVAL
 		}
-		return v.object(ctx, name, toTarget, false, func(p place) error {
-			return v.m.vol.Setxattr(ctx, &v.cred, p.gfid, attr, val, uint32(flags))
+		return v.object(ctx, name, paths.ToTarget, false, func(p paths.Place) error {
+			return v.m.vol.Setxattr(ctx, &v.cred, p.GFID, attr, val, uint32(flags))
 		})
 	})
 }
@@ -553,8 +548,8 @@ func (v *Volume) Setxattr(name, attr string, val []byte, flags int) error {
 // Removexattr removes an extended attribute.
 func (v *Volume) Removexattr(name, attr string) error {
 	return v.do("removexattr", name, func(ctx context.Context) error {
-		return v.object(ctx, name, toTarget, false, func(p place) error {
-			return v.m.vol.Removexattr(ctx, &v.cred, p.gfid, attr)
+		return v.object(ctx, name, paths.ToTarget, false, func(p paths.Place) error {
+			return v.m.vol.Removexattr(ctx, &v.cred, p.GFID, attr)
 		})
 	})
 }

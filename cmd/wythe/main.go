@@ -1,5 +1,6 @@
-// Command wythe is the command line, the brick process, the embedded cluster
-// and, by the name it is called with, GlusterFS's own programs.
+// Command wythe is the command line, the brick process, the embedded cluster,
+// the client of mounts and, by the name it is called with, GlusterFS's own
+// programs.
 package main
 
 import (
@@ -10,9 +11,8 @@ import (
 )
 
 func main() {
-	switch filepath.Base(os.Args[0]) {
-	case "glusterfsd":
-		os.Exit(cli.Main(append([]string{"brick"}, os.Args[1:]...)))
+	if program, ok := cli.Programs[filepath.Base(os.Args[0])]; ok {
+		os.Exit(program(os.Args[1:]))
 	}
 	os.Exit(cli.Main(os.Args[1:]))
 }

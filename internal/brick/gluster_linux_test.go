@@ -17,35 +17,6 @@ import (
 	"github.com/wythefs/wythe/internal/testenv"
 )
 
-// takePlace puts this test binary in the place of glusterfsd in a node. The
-// real program, which goes by three names, stays where it is called by another.
-func takePlace(t *testing.T, g *testenv.Glusterd) {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(g.Dir, "real")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	program, err := os.ReadFile("/usr/sbin/glusterfsd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"glusterfs", "glusterd"} {
-		if err := os.WriteFile(filepath.Join(dir, name), program, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	script := filepath.Join(g.Dir, "glusterfsd")
-	text := fmt.Sprintf("#!/bin/sh\ncase $0 in\n*/glusterfsd) %s=1 exec %s \"$@\";;\nesac\nexec %s/${0##*/} \"$@\"\n", asProcess, self, dir)
-	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	g.Bind(t, script, "/usr/sbin/glusterfsd")
-}
-
 // isOurs tells whether a process runs this test binary.
 func isOurs(pid int) bool {
 	self, _ := os.Executable()
@@ -58,7 +29,7 @@ func isOurs(pid int) bool {
 func TestUnderGlusterd(t *testing.T) {
 	testenv.NeedRoot(t)
 	g := testenv.Gluster(t)
-	takePlace(t, g)
+	g.TakePlace(t, asProcess+"=1", "")
 	brick := testenv.LoopFS(t, "xfs", 300) + "/brick"
 	g.Create(t, "data", brick)
 	g.StartVolume(t, "data")
@@ -243,7 +214,7 @@ func useMount(t *testing.T, dir string) {
 func TestReplicaUnderGlusterd(t *testing.T) {
 	testenv.NeedRoot(t)
 	g := testenv.Gluster(t)
-	takePlace(t, g)
+	g.TakePlace(t, asProcess+"=1", "")
 	base := testenv.LoopFS(t, "xfs", 300)
 	g.Volume(t, "rep", "replica", "3", base+"/a", base+"/b", base+"/c")
 	dir := g.Mount(t, "rep")

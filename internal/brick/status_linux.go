@@ -2,16 +2,15 @@ package brick
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
+	"io"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/wythefs/wythe/internal/fop"
+	"github.com/wythefs/wythe/internal/graph"
 	"github.com/wythefs/wythe/internal/proto"
+	"github.com/wythefs/wythe/internal/xlator"
 )
 
 // Bits of the status command.
@@ -63,16 +62,8 @@ func (p *process) opStatus(req *proto.BrickOpRequest) opResult {
 
 // memStatus reports the Go heap in the words of mallinfo(3).
 func memStatus(d *fop.Dict) {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	for _, v := range []struct {
-		key string
-		n   uint64
-	}{
-		{"arena", m.Sys}, {"ordblks", m.HeapObjects}, {"smblks", 0}, {"hblks", 0}, {"hblkhd", 0},
-		{"usmblks", 0}, {"fsmblks", 0}, {"uordblks", m.HeapAlloc}, {"fordblks", m.HeapIdle}, {"keepcost", m.HeapIdle - m.HeapReleased},
-	} {
-		d.Set("mallinfo."+v.key, fop.Int(int64(min(v.n, 1<<31-1))))
+	for _, m := range xlator.Mallinfo() {
+		d.Set("mallinfo."+m.Key, fop.Int(int64(min(m.N, 1<<31-1))))
 	}
 	d.Set("mempool-count", fop.Int(0))
 }
@@ -181,41 +172,21 @@ func (p *process) statedump() (string, error) {
 	if p.args.brickName != "" {
 		name = strings.ReplaceAll(strings.TrimPrefix(p.args.brickName, "/"), "/", "-")
 	}
-	now := time.Now()
-	path := filepath.Join(dir, fmt.Sprintf("%s.%d.dump.%d", name, os.Getpid(), now.Unix()))
-	err := p.writeStatedump(path, now)
+	path, err := graph.Statedump(dir, name, func(w io.Writer) {
+		calls := 0
+		for _, name := range p.brick.Names() {
+			for _, c := range p.brick.server.Clients(name) {
+				calls += c.InFlight
+			}
+		}
+		p.brick.graph.DumpCalls(w, calls)
+		fmt.Fprint(w, "[active graph - 0]\n\n")
+		p.brick.Dump(w)
+	})
 	if err != nil {
 		p.log.Error("statedump", "err", err)
 	} else {
 		p.log.Info("statedump", "file", path)
 	}
 	return path, err
-}
-
-func (p *process) writeStatedump(path string, now time.Time) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	const stamp = "2006-01-02 15:04:05.000000 -0700"
-	fmt.Fprintf(f, "DUMP-START-TIME: %s\n\n", now.UTC().Format(stamp))
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	fmt.Fprintf(f, "[mallinfo]\nmallinfo_arena=%d\nmallinfo_ordblks=%d\nmallinfo_uordblks=%d\nmallinfo_fordblks=%d\n\n",
-		m.Sys, m.HeapObjects, m.HeapAlloc, m.HeapIdle)
-	fmt.Fprintf(f, "[global.glusterfs - Memory usage]\nnum_goroutines=%d\nnum_gc=%d\n\n", runtime.NumGoroutine(), m.NumGC)
-	calls := 0
-	for _, name := range p.brick.Names() {
-		for _, c := range p.brick.server.Clients(name) {
-			calls += c.InFlight
-		}
-	}
-	fmt.Fprintf(f, "[global.callpool]\ncallpool.cnt=%d\n\n[active graph - 0]\n\n", calls)
-	p.brick.Dump(f)
-	_, err = fmt.Fprintf(f, "DUMP-END-TIME: %s\n", time.Now().UTC().Format(stamp))
-	return err
 }

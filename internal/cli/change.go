@@ -443,7 +443,7 @@ func (a *app) cpCommand() *cobra.Command {
 func (a *app) commands() []*cobra.Command {
 	all := []*cobra.Command{
 		a.lsCommand(), a.statCommand(), a.catCommand(), a.putCommand(), a.getCommand(), a.cpCommand(),
-		a.rmCommand(), a.mkdirCommand(), a.mvCommand(), a.lnCommand(), a.xattrCommand(), a.dfCommand(),
+		a.rmCommand(), a.mkdirCommand(), a.mvCommand(), a.lnCommand(), a.xattrCommand(), a.dfCommand(), a.whereCommand(),
 	}
 	return append(all, a.serverCommands()...)
 }

@@ -22,8 +22,9 @@ import (
 	"github.com/wythefs/wythe/internal/manage"
 )
 
-// demo shows the main job: a cluster, a program that uses it, a real tree
-// copied in and read back, and what it cost.
+// demo shows the main job: a cluster of two pairs of bricks, a program that uses
+// it, a real tree copied in while a brick is cut off, read back and compared, and
+// what it cost.
 type demo struct {
 	*app
 	source string
@@ -32,10 +33,31 @@ type demo struct {
 
 // demoReport is what demo --json prints.
 type demoReport struct {
-	Volume string     `json:"volume"`
-	Talk   []string   `json:"talk"`
-	Copy   demoFigure `json:"copy"`
-	Verify demoFigure `json:"verify"`
+	Volume string       `json:"volume"`
+	Shape  string       `json:"shape"`
+	Talk   []string     `json:"talk"`
+	Copy   demoFigure   `json:"copy"`
+	Cut    demoCut      `json:"cut"`
+	Spread []demoSpread `json:"spread"`
+	Verify demoFigure   `json:"verify"`
+}
+
+// demoCut is what became of the brick that was cut off.
+type demoCut struct {
+	Brick  int    `json:"brick"`
+	Path   string `json:"path"`
+	AtFile int64  `json:"at_file"`
+	// Errors are those that reached the copying program, Missed the objects of
+	// which the partner has noted that the brick misses changes.
+	Errors int64 `json:"errors"`
+	Missed int   `json:"missed"`
+}
+
+// demoSpread is what one pair of bricks has.
+type demoSpread struct {
+	Pair  int   `json:"pair"`
+	Files int64 `json:"files"`
+	Bytes int64 `json:"bytes"`
 }
 
 type demoFigure struct {
@@ -65,9 +87,11 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the whole way: start a cluster, use it from a program, copy a tree, verify it",
-		Long: `Demo starts a temporary cluster (as 'wythe up --temp' does, on free ports), runs
-a small program against it over TCP, copies a source tree in, and verifies every
-checksum through a second mount. At the end it prints what it cost.`,
+		Long: `Demo starts a temporary cluster of two pairs of bricks (as 'wythe up --temp'
+does, on free ports), runs a small program against it over TCP and copies a
+source tree in. Halfway it cuts a brick off from its clients and goes on. Then it
+shows how the files are spread over the pairs, verifies every checksum through a
+second mount, and prints what all of it cost.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
@@ -100,15 +124,19 @@ func (d *demo) run(ctx context.Context) error {
 
 	d.say("1. A cluster in this process")
 	c, err := manage.Up(ctx, manage.UpOptions{
-		Dir: dir, Listen: "127.0.0.1", Port: -1,
+		Dir: dir, Listen: "127.0.0.1", Port: -1, Shape: upDefault,
 		Log: d.log(),
 	})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	d.report.Volume = c.URL()
-	d.say("   volume %s, one brick in %s, listening on %s\n", c.Volume.Name, c.Volume.Bricks[0].Path, c.Addr)
+	d.report.Volume, d.report.Shape = c.URL(), c.Volume.Shape().String()
+	d.say("   volume %s, listening on %s", c.Volume.Name, c.Addr)
+	if !d.json && !d.quiet {
+		drawVolume(d.out, "   ", c.Volume, c.BrickPort)
+	}
+	d.say("")
 
 	var trips atomic.Int64
 	mount := func() (*gfapi.Volume, error) {
@@ -133,20 +161,12 @@ func (d *demo) run(ctx context.Context) error {
 
 	d.say("\n3. A real tree: %s", d.source)
 	trips.Store(0)
-	meter := newMeter(d.err, "   copying  ", !d.quiet && !d.json)
-	t := &transfer{src: localTree{}, dst: volumeTree{v, c.URL()}, workers: 8, meter: meter,
-		report: func(err error) { fmt.Fprintf(d.err, "wythe: %v\n", err) }}
-	err = t.copy(ctx, d.source, "/src", true)
-	took := meter.finish()
-	if err == nil && meter.Failed > 0 {
-		err = errReported
-	}
-	if err != nil {
+	if err := d.copyAndCut(ctx, c, v, trips.Load); err != nil {
 		return err
 	}
-	cp := &d.report.Copy
-	cp.Files, cp.Dirs, cp.Bytes = meter.Files, meter.Dirs, meter.Bytes
-	cp.fill(trips.Load(), took)
+	if err := d.spread(c.Volume); err != nil {
+		return err
+	}
 
 	v2, err := mount()
 	if err != nil {
@@ -164,6 +184,7 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	d.say("   every one of the %d files has the right checksum, read through a second mount\n", vf.Files)
 	d.say("4. What it cost")
+	cp := &d.report.Copy
 	fmt.Fprintf(d.out, "   %-8s %8s %11s %9s %10s %13s %12s %11s\n", "", "files", "bytes", "seconds", "files/s", "bytes/s", "round trips", "per file")
 	for _, r := range []struct {
 		name string
@@ -172,6 +193,112 @@ func (d *demo) run(ctx context.Context) error {
 		fmt.Fprintf(d.out, "   %-8s %8d %11s %9.2f %10.0f %11s/s %12d %11.2f\n", r.name, r.f.Files, size(r.f.Bytes), r.f.Seconds,
 			r.f.FilesPerSec, size(int64(r.f.BytesPerSec)), r.f.RoundTrips, r.f.TripsPerFile)
 	}
+	return nil
+}
+
+// victim is the brick that is cut off: one of the first pair.
+const victim = 1
+
+// copyAndCut copies the tree, and cuts a brick off halfway.
+func (d *demo) copyAndCut(ctx context.Context, c *manage.Cluster, v *gfapi.Volume, trips func() int64) error {
+	files, _ := localTotals(ctx, d.source)
+	cut := &d.report.Cut
+	cut.Brick, cut.Path, cut.AtFile = victim, c.Volume.Bricks[victim].Path, max(1, files/2)
+	meter := newMeter(d.err, "   copying  ", !d.quiet && !d.json)
+	dst := &countingTree{tree: volumeTree{v, c.URL()}, at: cut.AtFile, then: func() {
+		c.CutBrick(victim)
+		if meter.bar == nil {
+			d.say("   at file %d of %d: brick %d loses all its connections", cut.AtFile, files, victim)
+		}
+	}}
+	t := &transfer{src: localTree{}, dst: dst, workers: 8, meter: meter,
+		report: func(err error) { fmt.Fprintf(d.err, "wythe: %v\n", err) }}
+	err := t.copy(ctx, d.source, "/src", true)
+	took := meter.finish()
+	cut.Errors = meter.Failed
+	if err == nil && meter.Failed > 0 {
+		err = errReported
+	}
+	if err != nil {
+		return err
+	}
+	cp := &d.report.Copy
+	cp.Files, cp.Dirs, cp.Bytes = meter.Files, meter.Dirs, meter.Bytes
+	cp.fill(trips(), took)
+	if meter.bar != nil {
+		d.say("   at file %d of %d: brick %d lost all its connections", cut.AtFile, files, victim)
+	}
+	d.say("   all %d files were copied; the brick stayed cut off and no error reached the program", cp.Files)
+	partner := c.Volume.Bricks[victim^1].Path
+	if cut.Missed, err = notes(partner); err != nil {
+		return err
+	}
+	d.say("   its partner, brick %d, noted %d objects of which it misses changes;", victim^1, cut.Missed)
+	d.say("   healing it comes with Wythe's healer, until then GlusterFS's self-heal daemon does it\n")
+	return nil
+}
+
+// countingTree does something when the n-th file is made.
+type countingTree struct {
+	tree
+	n, at int64
+	then  func()
+}
+
+func (t *countingTree) OpenFile(name string, flag int, perm fs.FileMode) (treeFile, error) {
+	if flag&os.O_CREATE != 0 && atomic.AddInt64(&t.n, 1) == t.at {
+		t.then()
+	}
+	return t.tree.OpenFile(name, flag, perm)
+}
+
+// notes counts the objects of which a brick knows that others miss changes: the
+// index translator keeps a name for each.
+func notes(brick string) (int, error) {
+	des, err := os.ReadDir(filepath.Join(brick, ".glusterfs/indices/xattrop"))
+	n := 0
+	for _, de := range des {
+		if !strings.HasPrefix(de.Name(), "xattrop-") {
+			n++
+		}
+	}
+	return n, err
+}
+
+// spread shows how many files each pair has, on its brick that was never away.
+func (d *demo) spread(v *manage.Volume) error {
+	d.say("   the files by the pairs that their names' hashes belong to")
+	for set := range v.Shape().Distribute {
+		s := demoSpread{Pair: set}
+		root := v.Bricks[set*v.Shape().Replica].Path
+		err := filepath.WalkDir(root, func(name string, de fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case de.IsDir() && name == filepath.Join(root, ".glusterfs"):
+				return fs.SkipDir
+			case !de.Type().IsRegular():
+				return nil
+			}
+			info, err := de.Info()
+			if err != nil {
+				return err
+			}
+			if info.Size() == 0 && info.Mode()&fs.ModeSticky != 0 {
+				return nil // a link file
+			}
+			s.Files++
+			s.Bytes += info.Size()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		d.report.Spread = append(d.report.Spread, s)
+		share := 40 * s.Files / max(1, d.report.Copy.Files)
+		d.say("     pair %d %6d files %10s  %s", set, s.Files, size(s.Bytes), strings.Repeat("█", int(share)))
+	}
+	d.say("")
 	return nil
 }
 

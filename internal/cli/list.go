@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"sort"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -18,15 +19,23 @@ import (
 )
 
 // plain drops the operation and path that errors of gfapi carry, where the line
-// names the object already.
+// names the object already, and the words of translators where the errno says all.
 func plain(err error) error {
 	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
 	var le *os.LinkError
-	if errors.As(err, &le) {
-		return le.Err
+	switch {
+	case errors.As(err, &pe):
+		err = pe.Err
+	case errors.As(err, &le):
+		err = le.Err
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		switch errno {
+		case syscall.ENOENT, syscall.EEXIST, syscall.ENOTDIR, syscall.EISDIR, syscall.ENOTEMPTY, syscall.EACCES, syscall.EPERM,
+			syscall.ENODATA, syscall.ENAMETOOLONG, syscall.ELOOP, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT:
+			return errno
+		}
 	}
 	return err
 }

@@ -74,6 +74,10 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if err == nil {
 		return exitOK
 	}
+	var exit exitError
+	if errors.As(err, &exit) {
+		return int(exit)
+	}
 	if !errors.Is(err, errReported) {
 		fmt.Fprintf(errOut, "wythe: %v\n", err)
 	}
@@ -96,7 +100,9 @@ func (a *app) root() *cobra.Command {
 		Long: `Wythe serves and uses GlusterFS volumes.
 
   wythe up --temp                      a cluster in one process, for trying out
+  wythe mount HOST:/VOLUME /mnt        mount a volume; wythe umount /mnt
   wythe ls gluster://HOST/VOLUME/PATH  list a directory; cat, put, get, cp … alike
+  wythe where gluster://HOST/VOLUME/PATH  on which bricks something lives
   wythe demo                           shows the whole way, from nothing to figures
 
 Addresses are gluster://HOST[:PORT]/VOLUME[/PATH].

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -20,19 +21,32 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// Each script has a fresh volume at $URL, over TCP.
+// Each script has a fresh volume at $URL, over TCP: once of one brick, once of two
+// pairs, where the condition "pairs" holds.
 func TestScripts(t *testing.T) {
+	for _, shape := range []manage.Shape{{Distribute: 1, Replica: 1}, {Distribute: 2, Replica: 2}} {
+		t.Run(shape.String(), func(t *testing.T) { scripts(t, shape) })
+	}
+}
+
+func scripts(t *testing.T, shape manage.Shape) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
+		Condition: func(cond string) (bool, error) {
+			if cond != "pairs" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return shape.Replica > 1, nil
+		},
 		Setup: func(env *testscript.Env) error {
 			dir, err := os.MkdirTemp("", "wythe-script-")
 			if err != nil {
 				return err
 			}
 			c, err := manage.Up(context.Background(), manage.UpOptions{
-				Dir: dir, Listen: "127.0.0.1", Port: -1, Log: slog.New(slog.DiscardHandler),
+				Dir: dir, Listen: "127.0.0.1", Port: -1, Shape: shape, Log: slog.New(slog.DiscardHandler),
 			})
 			if err != nil {
 				return err

@@ -4,5 +4,13 @@ package cli
 
 import "github.com/spf13/cobra"
 
-// serverCommands is empty: serving needs Linux.
+// Programs is empty: GlusterFS's programs need Linux.
+var Programs map[string]func(args []string) int
+
+// exitError ends a command that has said what there is to say.
+type exitError int
+
+func (e exitError) Error() string { return "failed" }
+
+// serverCommands is empty: serving and mounting need Linux.
 func (a *app) serverCommands() []*cobra.Command { return nil }

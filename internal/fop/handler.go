@@ -60,6 +60,14 @@ func (p *goPending) Wait() (Reply, error) {
 	return p.reply, p.err
 }
 
+// Poster is a Handler that can be told of a fop whose outcome interests nobody,
+// such as an unlock. It may be done somewhat later.
+type Poster interface {
+	Handler
+	// Post keeps nothing of req after it returns.
+	Post(req Request)
+}
+
 // Request is one of the request structs of this package, by pointer.
 type Request interface {
 	// Op tells which fop it is.

@@ -72,6 +72,13 @@ type Iatt struct {
 // IsZero reports whether the attributes are not available.
 func (a *Iatt) IsZero() bool { return a.Flags == 0 && a.GFID.IsZero() }
 
+// Full reports whether all is there that stat(2) tells. A listing may know less:
+// of a directory on several subvolumes no more than gfid and type.
+func (a *Iatt) Full() bool {
+	const need = IattType | IattMode | IattNlink | IattUID | IattGID | IattMtime | IattCtime | IattSize
+	return a.Flags&need == need && !a.GFID.IsZero()
+}
+
 // Fmt returns the file type bits of Mode.
 func (a *Iatt) Fmt() uint32 { return a.Mode & ModeFmt }
 

@@ -5,6 +5,7 @@ package fop
 const (
 	KeyGFIDReq       = "gfid-req" // the GFID that a new object shall have
 	KeyInternalFop   = "glusterfs-internal-fop"
+	KeyDirectIO      = "direct-io-mode" // in the reply to an Open: the size tells nothing
 	KeyContent       = "glusterfs.content"
 	KeyListXattr     = "list-xattr"
 	KeyOpenFdCount   = "glusterfs.open-fd-count"

@@ -78,12 +78,15 @@ type RemoveReply struct {
 	PostParent Iatt
 }
 
-// Rmdir removes an empty directory, or with Flags != 0 a whole tree.
+// Rmdir removes an empty directory, or with Flags != 0 a whole tree. Dir is the
+// directory itself if whoever asks has just seen it, else zero: a translator that
+// has to lock it then need not look first.
 type Rmdir struct {
 	Header
 	Parent GFID
 	Flags  int32
 	Name   string
+	Dir    GFID `wire:"-"`
 }
 
 // Symlink makes a symbolic link. XData must carry KeyGFIDReq.
@@ -95,13 +98,16 @@ type Symlink struct {
 	Target string
 }
 
-// Rename gives an object another name, replacing what has it.
+// Rename gives an object another name, replacing what has it. File says that the
+// object is not a directory, if whoever asks has just seen that: then none can be
+// replaced, and a translator that would have to lock one need not look for it.
 type Rename struct {
 	Header
 	OldParent GFID
 	NewParent GFID
 	OldName   string
 	NewName   string
+	File      bool `wire:"-"`
 }
 
 // RenameReply answers Rename.
@@ -137,12 +143,15 @@ type AttrReply struct {
 	Post Iatt
 }
 
-// Open opens a file. Fd is the caller's; its Flags should equal Flags.
+// Open opens a file. Fd is the caller's; its Flags should equal Flags. Now asks
+// for the brick's word: no translator may answer in its place, and open the file
+// later.
 type Open struct {
 	Header
 	GFID  GFID
 	Flags uint32 `wire:"oflags"` // O… constants
 	Fd    *Fd    `wire:"-"`
+	Now   bool   `wire:"-"`
 }
 
 // OpenReply answers Open and Opendir.
@@ -172,7 +181,15 @@ type ReadReply struct {
 	EOF bool `wire:"-"`
 }
 
-// Write writes Data at Offset.
+// Memory is what keeps the data of a request. Who answers the request and needs
+// the data for longer holds it, and frees it once for each Hold.
+type Memory interface {
+	Hold()
+	Free()
+}
+
+// Write writes Data at Offset. Data is the caller's again when the write has been
+// answered; if Memory is not nil, not before that is free, too.
 type Write struct {
 	Header
 	GFID   GFID
@@ -180,6 +197,7 @@ type Write struct {
 	Offset uint64
 	Data   []byte `wire:"payload"`
 	Flags  uint32 // open flags of the writer; O_SYNC, O_DSYNC, O_DIRECT, O_APPEND matter
+	Memory Memory `wire:"-"`
 }
 
 // WriteReply answers Write.

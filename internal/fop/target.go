@@ -350,3 +350,17 @@ func Target(req Request) (GFID, *Fd) {
 	}
 	return GFID{}, nil
 }
+
+// Changes reports whether req changes an object, a name, or what bricks keep
+// beside them. An Open that empties the file does.
+func Changes(req Request) bool {
+	switch r := req.(type) {
+	case *Open:
+		return r.Flags&OTrunc != 0
+	case *Write, *Mknod, *Mkdir, *Unlink, *Rmdir, *Symlink, *Rename, *Link, *Create, *Put, *Icreate, *Namelink,
+		*Truncate, *Ftruncate, *Fallocate, *Discard, *Zerofill, *CopyFileRange, *Setattr, *Fsetattr,
+		*Setxattr, *Fsetxattr, *Removexattr, *Fremovexattr, *Xattrop, *Fxattrop:
+		return true
+	}
+	return false
+}

@@ -62,6 +62,7 @@ const (
 	EventAuthFailed                           // the brick refuses us for good; Err says why
 	EventVolfileModified                      // the brick says that our volfile is old
 	EventUpcall                               // Upcall is set
+	EventNoticesLost                          // a brick may have had upcalls for us that we did not get
 )
 
 // Event is what a translator tells its parents. Parents that do not care pass

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/wythefs/wythe/internal/fop"
 	"github.com/wythefs/wythe/internal/volfile"
@@ -35,6 +36,7 @@ func Build(ctx context.Context, file *volfile.File, reg Registry, env *xlator.En
 	if g.logged == nil {
 		g.logged = newOnce()
 	}
+	g.id = graphID(g.env.Hostname, time.Now())
 	g.events.init()
 	if err := g.plan(s.top); err != nil {
 		return nil, err
@@ -44,6 +46,7 @@ func Build(ctx context.Context, file *volfile.File, reg Registry, env *xlator.En
 			return nil, err
 		}
 	}
+	g.countLeaves()
 	for _, n := range g.nodes {
 		err := ctx.Err()
 		if err == nil {
@@ -55,24 +58,49 @@ func Build(ctx context.Context, file *volfile.File, reg Registry, env *xlator.En
 		}
 	}
 	g.events.flow(g)
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	g.cancel = cancel
 	for _, n := range g.nodes {
 		if r, ok := n.handler.(xlator.Runner); ok && !n.skipped {
-			g.run(run, n, r)
+			n.run(context.WithoutCancel(ctx), r)
 		}
 	}
 	return g, nil
 }
 
-func (g *Graph) run(ctx context.Context, n *node, r xlator.Runner) {
-	g.runs.Add(1)
+// run calls the Run of a translator, until stop.
+func (n *node) run(ctx context.Context, r xlator.Runner) {
+	ctx, n.cancel = context.WithCancel(ctx)
+	n.ended = make(chan struct{})
 	go func() {
-		defer g.runs.Done()
+		defer close(n.ended)
 		if err := r.Run(ctx); err != nil && ctx.Err() == nil {
 			n.log.Error("translator stopped working", "err", err)
 		}
 	}()
+}
+
+// stopRuns ends every Run and waits for it. That of a translator ends after
+// those of its parents, so that at its end it can still use its children; those
+// that stand beside each other end at the same time.
+func (g *Graph) stopRuns() {
+	stopped := make(map[*node]chan struct{}, len(g.nodes))
+	for _, n := range g.nodes {
+		stopped[n] = make(chan struct{})
+	}
+	for _, n := range g.nodes {
+		go func() {
+			defer close(stopped[n])
+			for _, p := range n.parents {
+				<-stopped[p]
+			}
+			if n.cancel != nil {
+				n.cancel()
+				<-n.ended
+			}
+		}()
+	}
+	for _, n := range g.nodes {
+		<-stopped[n]
+	}
 }
 
 // plan makes the nodes below and with the top, children before parents.
@@ -146,6 +174,33 @@ func (g *Graph) visit(v *volfile.Volume, vols map[string]*volfile.Volume, above 
 	return n, nil
 }
 
+// countLeaves numbers the nodes without children from the left, and tells each
+// node which of them stand below it.
+func (g *Graph) countLeaves() {
+	next := 0
+	for _, n := range g.nodes { // children first, and from the left
+		if len(n.children) == 0 {
+			n.firstLeaf, n.leaves, n.rows = next, 1, 1
+			next++
+			continue
+		}
+		for _, c := range n.children {
+			if n.typ.Copies {
+				n.rows = max(n.rows, c.rows)
+			} else {
+				n.rows += c.rows
+			}
+		}
+		n.firstLeaf = n.children[0].firstLeaf
+		last := 0
+		for _, c := range n.children {
+			n.firstLeaf = min(n.firstLeaf, c.firstLeaf)
+			last = max(last, c.firstLeaf+c.leaves)
+		}
+		n.leaves = last - n.firstLeaf
+	}
+}
+
 // make brings the translator of a node into being.
 func (g *Graph) make(n *node) error {
 	if n.skipped {
@@ -154,13 +209,17 @@ func (g *Graph) make(n *node) error {
 	}
 	children := make([]xlator.Child, len(n.children))
 	for i, c := range n.children {
-		children[i] = xlator.Child{Name: c.name, Handler: c.handler}
+		children[i] = xlator.Child{Name: c.name, Handler: c.handler, FirstLeaf: c.firstLeaf, Leaves: c.leaves}
 	}
 	h, err := n.typ.New(xlator.Config{
 		Name:     n.name,
 		Type:     n.typeName,
 		Options:  n.options,
 		Children: children,
+		Leaf:     n.firstLeaf,
+		Leaves:   g.top.leaves,
+		Rows:     n.rows,
+		Graph:    inside{g},
 		Notify:   func(ev fop.Event) { g.events.post(g, n, ev) },
 		Log:      n.log,
 		Env:      g.env,

@@ -154,14 +154,24 @@ func (g *Graph) WaitUp(ctx context.Context) error {
 		case <-change:
 		case <-ctx.Done():
 			if last != nil {
-				return fmt.Errorf("no brick of %q is reachable: %w", g.Name(), last)
+				return fmt.Errorf("no brick of %q is reachable: %w", g.volume(), last)
 			}
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("no brick of %q answered in time: %s; check that the addresses are those of bricks, and that no firewall is in the way: %w", g.Name(), g.peers(), syscall.ETIMEDOUT)
+				return fmt.Errorf("no brick of %q answered in time: %s; check that the addresses are those of bricks, and that no firewall is in the way: %w", g.volume(), g.peers(), syscall.ETIMEDOUT)
 			}
 			return ctx.Err()
 		}
 	}
+}
+
+// volume is the name of the volume that the graph is of, for errors: that of the
+// top, but for what is put above every client.
+func (g *Graph) volume() string {
+	n := g.top
+	for n.typeName == "meta" && len(n.children) == 1 {
+		n = n.children[0]
+	}
+	return n.name
 }
 
 // peers lists the bricks that clients of the graph connect to, for errors.

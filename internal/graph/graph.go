@@ -27,8 +27,9 @@
 //   - Events go to the parents: into ChildEvent of those that have one, through
 //     those that have none. What leaves the top is heard by the functions given
 //     with OnEvent, and decides what WaitUp says.
-//   - Close ends every Run, waits for it, and closes the translators, parents
-//     first. It does not wait for fops; who sends fops stops first.
+//   - Close ends every Run and waits for it, that of a translator after those of
+//     its parents, and then closes the translators, parents first. It does not
+//     wait for fops; who sends fops stops first.
 //
 // Read next: build.go, then internal/mount, which keeps a graph in step with a
 // volume's volfile.
@@ -38,7 +39,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 
@@ -69,11 +69,10 @@ func (r Registry) With(types ...xlator.Type) Registry {
 // Graph is a running stack of translators.
 type Graph struct {
 	reg    Registry
+	id     string
 	env    *xlator.Env
 	log    *slog.Logger
 	logged *once
-	cancel context.CancelFunc
-	runs   sync.WaitGroup
 	nodes  []*node // children before parents
 	byName map[string]*node
 	top    *node
@@ -94,8 +93,14 @@ type node struct {
 	handler  fop.Handler
 	children []*node
 	parents  []*node
-	options  xlator.Options // as given to New or Reconfigure last; under Graph.mu
-	log      *slog.Logger
+	// The leaves below it, itself if it is one: the first one's number and how many.
+	firstLeaf, leaves int
+	rows              int            // see xlator.Config
+	options           xlator.Options // as given to New or Reconfigure last; under Graph.mu
+	log               *slog.Logger
+	// Of its Run, nil without one.
+	cancel context.CancelFunc
+	ended  chan struct{}
 }
 
 // Option changes how Build works.
@@ -165,19 +170,20 @@ func (g *Graph) File() *volfile.File {
 	return g.file
 }
 
-// Dump writes the state of all translators as a statedump has it, the top
-// first.
-func (g *Graph) Dump(w io.Writer) {
+// Quiesce has done what translators have answered before it was done, from the
+// top down, and from then on they do not: for a graph that another one is about
+// to replace.
+func (g *Graph) Quiesce(ctx context.Context) error {
+	var errs []error
 	for i := len(g.nodes) - 1; i >= 0; i-- {
 		n := g.nodes[i]
-		fmt.Fprintf(w, "[%s.%s]\n", n.typeName, n.name)
-		if n.skipped {
-			fmt.Fprintln(w, "skipped=yes")
-		} else if d, ok := n.handler.(xlator.Dumper); ok {
-			d.Dump(w)
+		if q, ok := n.handler.(xlator.Quiescer); ok && !n.skipped {
+			if err := q.Quiesce(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("volume %q (%s): %w", n.name, n.typeName, err))
+			}
 		}
-		fmt.Fprintln(w)
 	}
+	return errors.Join(errs...)
 }
 
 // Close takes the graph down. Errors of translators are joined. Closing twice
@@ -191,8 +197,7 @@ func (g *Graph) Close() error {
 	g.closed = true
 	g.mu.Unlock()
 	g.events.mute()
-	g.cancel()
-	g.runs.Wait()
+	g.stopRuns()
 	return g.closeNodes()
 }
 

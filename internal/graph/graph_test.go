@@ -203,7 +203,7 @@ func TestBuild(t *testing.T) {
 		"a toy/leaf early=on",
 		"b toy/leaf",
 		"ab toy/tunable moot=on size=1024KB auth.x.allow=y : a b",
-		"wb performance/write-behind nonsense=1 : ab",
+		"wb performance/io-threads nonsense=1 : ab",
 		"top toy/one unknown=1 : wb",
 	), registry(&j), nil, WithLog(l.log()))
 	if err != nil {
@@ -239,7 +239,7 @@ func TestBuild(t *testing.T) {
 		n     int
 		words []string
 	}{
-		{1, []string{"left out", "wb", "performance/write-behind"}},
+		{1, []string{"left out", "wb", "performance/io-threads"}},
 		{1, []string{"has no effect", "volume=ab", "moot", "toys do not care"}},
 		{1, []string{"has no effect"}}, // size is its default, written otherwise
 		{1, []string{"unknown", "volume=top"}},
@@ -251,7 +251,7 @@ func TestBuild(t *testing.T) {
 	}
 	var dump strings.Builder
 	g.Dump(&dump)
-	if want := "[toy/one.top]\n\n[performance/write-behind.wb]\nskipped=yes\n\n[toy/tunable.ab]\n\n[toy/leaf.b]\n\n[toy/leaf.a]\n\n"; dump.String() != want {
+	if want := "[toy/one.top]\n\n[performance/io-threads.wb]\nskipped=yes\n\n[toy/tunable.ab]\n\n[toy/leaf.b]\n\n[toy/leaf.a]\n\n"; dump.String() != want {
 		t.Errorf("dump %q", dump.String())
 	}
 	if err := g.Close(); err != nil {
@@ -262,6 +262,44 @@ func TestBuild(t *testing.T) {
 	}
 	if err := g.Close(); err != nil || len(j.take()) > 0 {
 		t.Error("closed twice")
+	}
+}
+
+// TestLeaves: leaves are numbered from the left over the whole graph.
+func TestLeaves(t *testing.T) {
+	var j journal
+	g, err := Build(t.Context(), stack(t,
+		"a toy/leaf", "b toy/leaf", "c toy/leaf", "d toy/leaf",
+		"ab toy/tunable : a b",
+		"cd toy/tunable : c d",
+		"wb performance/io-threads : cd",
+		"all toy/tunable : ab wb",
+		"top toy/one : all",
+	), registry(&j), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	for name, want := range map[string]string{
+		"a": "0/4", "b": "1/4", "c": "2/4", "d": "3/4",
+		"ab": "0/4 a:0+1 b:1+1", "cd": "2/4 c:2+1 d:3+1", "all": "0/4 ab:0+2 wb:2+2", "top": "0/4 all:0+4",
+	} {
+		var c xlator.Config
+		switch h, _ := g.Find(name); h := h.(type) {
+		case *toy:
+			c = h.conf
+		case *tunable:
+			c = h.t.conf
+		case plain:
+			c = h.t.conf
+		}
+		got := fmt.Sprintf("%d/%d", c.Leaf, c.Leaves)
+		for _, ch := range c.Children {
+			got += fmt.Sprintf(" %s:%d+%d", ch.Name, ch.FirstLeaf, ch.Leaves)
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
 	}
 }
 
@@ -279,7 +317,7 @@ func TestRun(t *testing.T) {
 	for i, l := range j.take() {
 		at[l] = i + 1
 	}
-	for _, pair := range [][2]string{{"new s", "run r"}, {"new s", "run s"}, {"ran r", "close s"}, {"ran s", "close s"}, {"close s", "close r"}} {
+	for _, pair := range [][2]string{{"new s", "run r"}, {"new s", "run s"}, {"ran s", "ran r"}, {"ran r", "close s"}, {"close s", "close r"}} {
 		if at[pair[0]] == 0 || at[pair[1]] == 0 || at[pair[0]] > at[pair[1]] {
 			t.Errorf("%q is not before %q: %v", pair[0], pair[1], at)
 		}

@@ -30,14 +30,14 @@ type feature struct {
 }
 
 var knownTypes = map[string]known{
-	"performance/write-behind":  {skip: true},
-	"performance/read-ahead":    {skip: true},
-	"performance/readdir-ahead": {skip: true},
-	"performance/io-cache":      {skip: true},
-	"performance/open-behind":   {skip: true},
-	"performance/quick-read":    {skip: true},
-	"performance/nl-cache":      {skip: true},
-	"performance/md-cache":      {skip: true},
+	"performance/write-behind":  {does: "answers writes before they are done (volume option performance.write-behind)"},
+	"performance/read-ahead":    {does: "reads files ahead (volume option performance.read-ahead)"},
+	"performance/readdir-ahead": {does: "lists directories ahead (volume option performance.readdir-ahead)"},
+	"performance/io-cache":      {does: "caches what is read (volume option performance.io-cache)"},
+	"performance/open-behind":   {does: "puts the opening of files off (volume option performance.open-behind)"},
+	"performance/nl-cache":      {does: "caches names that are not there (volume option performance.nl-cache)"},
+	"performance/quick-read":    {does: "has small files come with their lookups (volume option performance.quick-read)"},
+	"performance/md-cache":      {does: "caches attributes (volume option performance.stat-prefetch)"},
 	"performance/io-threads":    {skip: true},
 	"debug/io-stats":            {skip: true},
 	"debug/trace":               {skip: true},

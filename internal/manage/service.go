@@ -29,6 +29,7 @@ type Service struct {
 	mu     sync.Mutex
 	volume *Volume
 	ports  map[string]signedIn // by brick path
+	last   map[string]int      // where each brick listened last
 }
 
 type signedIn struct {
@@ -38,7 +39,7 @@ type signedIn struct {
 
 // NewService makes the service of a volume, whose bricks are not signed in yet.
 func NewService(v *Volume, log *slog.Logger) *Service {
-	s := &Service{log: log, volume: v, ports: map[string]signedIn{}}
+	s := &Service{log: log, volume: v, ports: map[string]signedIn{}, last: map[string]int{}}
 	s.server = &rpc.Server{
 		Programs: []*rpc.Program{
 			rpc.Dump(),
@@ -81,6 +82,7 @@ func (s *Service) SignIn(brick string, port int) {
 		delete(s.ports, brick)
 	} else {
 		s.ports[brick] = signedIn{port: port}
+		s.last[brick] = port
 	}
 }
 
@@ -140,6 +142,7 @@ func (s *Service) signin(_ context.Context, call *rpc.Call) {
 		reply = proto.Status{Ret: -1, Errno: proto.ErrnoToWire(syscall.EPERM)}
 	default:
 		s.ports[req.Brick] = signedIn{int(req.Port), call.Conn}
+		s.last[req.Brick] = int(req.Port)
 	}
 	call.Reply(&reply)
 }
@@ -217,7 +220,9 @@ func (s *Service) spec(req *proto.GetspecRequest, conn *rpc.Conn) (string, error
 	host, trusted := hostOf(conn.LocalAddr()), isLocal(conn)
 	var ports func(string) int
 	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok && a.Port != DefaultPort {
-		ports = func(brick string) int { return s.ports[brick].port }
+		// A brick that is away comes back at the port that it had, most likely,
+		// and whoever looks for it there does not go astray meanwhile.
+		ports = func(brick string) int { return s.last[brick] }
 	}
 	switch key {
 	case v.Name, v.Name + ".tcp":
@@ -229,10 +234,10 @@ func (s *Service) spec(req *proto.GetspecRequest, conn *rpc.Conn) (string, error
 			return ClientVolfile(v, host, true, ports).String(), nil
 		}
 	}
-	for _, b := range v.Bricks {
+	for i, b := range v.Bricks {
 		rest, ok := strings.CutPrefix(key, v.Name+".")
 		if ok && trusted && strings.HasSuffix(rest, "."+DashedPath(b.Path)) {
-			return BrickVolfile(v, b, "1").String(), nil
+			return BrickVolfile(v, i).String(), nil
 		}
 	}
 	return "", syscall.ENOENT

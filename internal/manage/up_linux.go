@@ -17,16 +17,21 @@ import (
 
 	"github.com/wythefs/wythe/internal/brick"
 	"github.com/wythefs/wythe/internal/graph/brickside"
-	"github.com/wythefs/wythe/internal/xlator"
 )
 
 // UpOptions say what Up shall run.
 type UpOptions struct {
 	Dir    string // where state and bricks are kept; made if need be
 	Volume string // name; "" means that of Dir, or "data" for a new one
-	Bricks int    // how many a new volume gets; 0 means one
-	Listen string // address to listen on; "" means all
-	Port   int    // of the management service; -1 means any free one
+	// Shape is what the volume must look like. Where it is 0 a volume keeps what
+	// it has, and a new one gets what Default says: 1 and no arbiter where that
+	// is 0, too.
+	Shape, Default Shape
+	// Options are volume options to set, by GlusterFS's names; the volume keeps
+	// them.
+	Options map[string]string
+	Listen  string // address to listen on; "" means all
+	Port    int    // of the management service; -1 means any free one
 	// BrickPort is the port of the first brick, the next has the next; 0 means
 	// free ones.
 	BrickPort int
@@ -35,6 +40,9 @@ type UpOptions struct {
 	Host  string
 	Allow string // client addresses, as auth.allow; "" means those of this machine
 	Log   *slog.Logger
+	// EditBrick, if not nil, may change how brick i runs, before each start of
+	// it: tests put translators into its volfile that fail, wait or record.
+	EditBrick func(i int, o *brick.Options)
 }
 
 // Cluster is what Up started.
@@ -44,15 +52,20 @@ type Cluster struct {
 	Port   int
 	Fresh  bool // the volume was made by this start
 
+	opts    UpOptions
+	ctx     context.Context
 	lock    *os.File
 	state   *state
 	service *Service
-	bricks  []*brick.Brick
 	cancel  context.CancelFunc
-	failed  chan error
-	wg      sync.WaitGroup
-	once    sync.Once
-	err     error
+
+	mu     sync.Mutex
+	bricks []*member // by number; nil before its first start
+
+	failed chan error
+	wg     sync.WaitGroup
+	once   sync.Once
+	err    error
 }
 
 // Up starts a cluster of one node in this process: a volume, its bricks, each
@@ -70,8 +83,9 @@ func Up(ctx context.Context, o UpOptions) (_ *Cluster, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	c := &Cluster{failed: make(chan error, 1)}
+	c := &Cluster{opts: o, failed: make(chan error, 1)}
 	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c.ctx = ctx
 	defer func() {
 		if err != nil {
 			c.Close()
@@ -93,19 +107,34 @@ func Up(ctx context.Context, o UpOptions) (_ *Cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
+	serving := false
+	defer func() {
+		if !serving {
+			l.Close()
+		}
+	}()
 	c.Port = l.Addr().(*net.TCPAddr).Port
 	c.Addr = net.JoinHostPort(reachable(o.Listen), strconv.Itoa(c.Port))
 	c.Volume.Allow = o.Allow
 	if o.Allow == "" {
 		if c.Volume.Allow, err = ownAddresses(); err != nil {
-			l.Close()
 			return nil, err
 		}
 	}
 	for i := range c.Volume.Bricks {
 		c.Volume.Bricks[i].Host = o.Host
 	}
+	if err := countShared(c.Volume.Bricks); err != nil {
+		return nil, err
+	}
 	c.service = NewService(c.Volume, o.Log)
+	c.bricks = make([]*member, len(c.Volume.Bricks))
+	for i := range c.Volume.Bricks {
+		if err := c.StartBrick(i); err != nil {
+			return nil, err
+		}
+	}
+	// Clients that come before have waited: a volfile names the bricks' ports.
 	c.wg.Add(1)
 	go func() {
 		defer c.wg.Done()
@@ -113,12 +142,26 @@ func Up(ctx context.Context, o UpOptions) (_ *Cluster, err error) {
 			c.fail(fmt.Errorf("management service: %w", err))
 		}
 	}()
-	for i := range c.Volume.Bricks {
-		if err := c.startBrick(ctx, i, o); err != nil {
-			return nil, err
-		}
-	}
+	serving = true
 	return c, c.keepPorts(dir)
+}
+
+// countShared finds out which bricks are on the same file system.
+func countShared(bricks []Brick) error {
+	devices := make([]uint64, len(bricks))
+	count := map[uint64]int{}
+	for i, b := range bricks {
+		var st syscall.Stat_t
+		if err := syscall.Stat(b.Path, &st); err != nil {
+			return &fs.PathError{Op: "stat", Path: b.Path, Err: err}
+		}
+		devices[i] = st.Dev
+		count[st.Dev]++
+	}
+	for i := range bricks {
+		bricks[i].Shared = count[devices[i]]
+	}
+	return nil
 }
 
 // keepPorts remembers where the bricks listen.
@@ -144,17 +187,23 @@ func (c *Cluster) prepare(dir string, o UpOptions) error {
 		if err := emptyEnough(dir); err != nil {
 			return err
 		}
-		name, n := o.Volume, max(o.Bricks, 1)
+		name, shape := o.Volume, o.newShape()
 		if name == "" {
 			name = "data"
 		}
+		if err := shape.Check(); err != nil {
+			return err
+		}
 		var bricks []Brick
-		for i := range n {
+		for i := range shape.Bricks() {
 			bricks = append(bricks, Brick{Path: filepath.Join(dir, "brick"+strconv.Itoa(i))})
 		}
-		v, err := NewVolume(name, bricks...)
+		v, err := NewShapedVolume(name, shape, bricks...)
 		if err != nil {
 			return err
+		}
+		if v.Options = o.Options; v.Check() != nil {
+			return v.Check()
 		}
 		s = &state{Format: 1, Volume: v}
 		if err := s.save(dir); err != nil {
@@ -166,8 +215,21 @@ func (c *Cluster) prepare(dir string, o UpOptions) error {
 	if o.Volume != "" && o.Volume != v.Name {
 		return fmt.Errorf("%s belongs to volume %s, not %s: give another --dir, or --volume %s: %w", dir, v.Name, o.Volume, v.Name, syscall.EEXIST)
 	}
-	if o.Bricks != 0 && o.Bricks != len(v.Bricks) {
-		return fmt.Errorf("volume %s in %s has %d bricks, not %d: leave --bricks away, or give another --dir: %w", v.Name, dir, len(v.Bricks), o.Bricks, syscall.EINVAL)
+	if want := o.Shape; !want.matches(v.Shape()) {
+		return fmt.Errorf("volume %s in %s has %s: leave --distribute, --replica and --arbiter away to start it as it is, or give another --dir for a new volume: %w",
+			v.Name, dir, v.Shape().words(), syscall.EINVAL)
+	}
+	changed := false
+	for key, value := range o.Options {
+		if v.Options[key] != value {
+			if v.Options == nil {
+				v.Options = map[string]string{}
+			}
+			v.Options[key], changed = value, true
+		}
+	}
+	if err := v.Check(); err != nil {
+		return err
 	}
 	for _, b := range v.Bricks {
 		_, err := os.Stat(b.Path)
@@ -182,11 +244,54 @@ func (c *Cluster) prepare(dir string, o UpOptions) error {
 		}
 	}
 	c.Volume, c.state = v, s
-	if !s.Ready {
+	if !s.Ready || changed {
 		s.Ready = true
 		return s.save(dir)
 	}
 	return nil
+}
+
+// newShape is the shape of a new volume.
+func (o *UpOptions) newShape() Shape {
+	s := o.Shape
+	if s.Replica == 0 {
+		switch {
+		case s.Arbiter > 0:
+			s.Replica = 3
+		default:
+			s.Replica, s.Arbiter = max(o.Default.Replica, 1), o.Default.Arbiter
+		}
+	}
+	if s.Distribute == 0 {
+		s.Distribute = max(o.Default.Distribute, 1)
+	}
+	return s
+}
+
+// matches reports whether a volume of shape has is what s asks for, where 0 asks
+// for nothing. Who asks for a number of copies means copies with data, but for
+// the arbiter that he names.
+func (s Shape) matches(has Shape) bool {
+	return (s.Distribute == 0 || s.Distribute == has.Distribute) &&
+		(s.Replica == 0 || s.Replica == has.Replica && s.Arbiter == has.Arbiter) &&
+		(s.Arbiter == 0 || s.Arbiter == has.Arbiter)
+}
+
+// words describes the shape.
+func (s Shape) words() string {
+	sets := fmt.Sprintf("%d sets of ", s.Distribute)
+	if s.Distribute == 1 {
+		sets = "one set of "
+	}
+	switch {
+	case s.Arbiter > 0:
+		return fmt.Sprintf("%s%d bricks, one of them an arbiter", sets, s.Replica)
+	case s.Replica > 1:
+		return fmt.Sprintf("%s%d bricks", sets, s.Replica)
+	case s.Distribute == 1:
+		return "one brick"
+	}
+	return fmt.Sprintf("%d bricks without copies", s.Distribute)
 }
 
 // emptyEnough refuses a directory that has anything in it but our own files.
@@ -200,47 +305,6 @@ func emptyEnough(dir string) error {
 			return fmt.Errorf("%s is neither empty nor the directory of a cluster (it has %s): give an empty one: %w", dir, de.Name(), syscall.ENOTEMPTY)
 		}
 	}
-	return nil
-}
-
-func (c *Cluster) startBrick(ctx context.Context, i int, o UpOptions) error {
-	b := &c.Volume.Bricks[i]
-	port := 0
-	if o.BrickPort != 0 {
-		port = o.BrickPort + i
-	}
-	var l net.Listener
-	err := error(syscall.EADDRINUSE)
-	if port == 0 && i < len(c.state.Ports) {
-		l, err = listen(o.Listen, c.state.Ports[i], "")
-	}
-	if err != nil {
-		l, err = listen(o.Listen, port, "--brick-port")
-	}
-	if err != nil {
-		return err
-	}
-	run, err := brick.Start(ctx, brick.Options{
-		Volfile:  BrickVolfile(c.Volume, *b, strconv.Itoa(len(c.Volume.Bricks))),
-		Listener: l,
-		Env:      xlator.Env{ProcessName: "up"},
-		Log:      o.Log.With("brick", b.Path),
-	})
-	if err != nil {
-		l.Close()
-		return err
-	}
-	c.bricks = append(c.bricks, run)
-	c.service.SignIn(b.Path, l.Addr().(*net.TCPAddr).Port)
-	path := b.Path
-	c.wg.Add(1)
-	go func() {
-		defer c.wg.Done()
-		if err := run.Wait(); err != nil && ctx.Err() == nil {
-			c.service.SignIn(path, 0)
-			c.fail(fmt.Errorf("brick %s: %w", path, err))
-		}
-	}()
 	return nil
 }
 
@@ -261,9 +325,14 @@ func (c *Cluster) Close() error {
 		var errs []error
 		// Clients hear of the end by their connections; a request under way
 		// has a moment to finish.
-		for _, b := range c.bricks {
-			errs = append(errs, b.Close())
+		c.mu.Lock()
+		for _, n := range c.bricks {
+			if n != nil && n.run != nil {
+				n.stopping = true
+				errs = append(errs, n.run.Close())
+			}
 		}
+		c.mu.Unlock()
 		c.cancel()
 		if c.service != nil {
 			errs = append(errs, c.service.Close())

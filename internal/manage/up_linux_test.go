@@ -75,6 +75,79 @@ func TestUpKeepsData(t *testing.T) {
 	}
 }
 
+// A brick that is cut off, or stopped, is gone at once, and back when it is let.
+func TestStopAndCutBrick(t *testing.T) {
+	c, err := up(t, UpOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := mount(t, c)
+	if err := v.WriteFile("f", []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// A name that no cache knows yet.
+	n := 0
+	try := func() error {
+		n++
+		_, err := v.Stat("no" + strconv.Itoa(n))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	port := c.BrickPort(0)
+	for _, way := range []struct {
+		name    string
+		off, on func() error
+		runs    bool
+	}{
+		{"cut", func() error { c.CutBrick(0); return nil }, func() error { c.MendBrick(0); return nil }, true},
+		{"stop", func() error { return c.StopBrick(0) }, func() error { return c.StartBrick(0) }, false},
+	} {
+		if err := try(); err != nil {
+			t.Fatalf("before %s: %v", way.name, err)
+		}
+		if err := way.off(); err != nil {
+			t.Fatal(err)
+		}
+		testenv.Wait(t, 10*time.Second, "failure after "+way.name, func() bool { return errors.Is(try(), syscall.ENOTCONN) })
+		if c.BrickRuns(0) != way.runs {
+			t.Errorf("%s: the brick runs: %v", way.name, !way.runs)
+		}
+		if err := way.on(); err != nil {
+			t.Fatal(err)
+		}
+		testenv.Wait(t, 20*time.Second, "success after "+way.name, func() bool { return try() == nil })
+		if got := c.BrickPort(0); got != port {
+			t.Errorf("%s: port %d became %d", way.name, port, got)
+		}
+	}
+	// Somebody takes its port meanwhile: clients hear of the new one.
+	if err := c.StopBrick(0); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := c.StartBrick(0); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.BrickPort(0); got == port || got == 0 {
+		t.Errorf("port %d of a brick whose port %d is taken", got, port)
+	}
+	testenv.Wait(t, 20*time.Second, "success at another port", func() bool { return try() == nil })
+	if err := c.StartBrick(0); !errors.Is(err, syscall.EALREADY) {
+		t.Errorf("second start: %v", err)
+	}
+	select {
+	case err := <-c.Failed():
+		t.Errorf("the cluster ended: %v", err)
+	default:
+	}
+}
+
 // What is wrong is named, with the remedy, and nothing is touched.
 func TestUpRefuses(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
@@ -137,8 +210,29 @@ func TestUpRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.Close()
-			o.Bricks = 3
-		}, syscall.EINVAL, []string{"1 bricks, not 3"}},
+			o.Shape.Distribute = 3
+		}, syscall.EINVAL, []string{"has one brick", "--distribute", "--dir"}},
+		{"other number of copies", func(dir string, o *UpOptions) {
+			c, err := up(t, UpOptions{Dir: dir, Shape: Shape{2, 2, 0}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+			o.Shape.Replica = 3
+		}, syscall.EINVAL, []string{"2 sets of 2 bricks", "--replica", "--dir"}},
+		{"copies with data, not an arbiter", func(dir string, o *UpOptions) {
+			c, err := up(t, UpOptions{Dir: dir, Shape: Shape{1, 3, 1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+			o.Shape.Replica = 3
+		}, syscall.EINVAL, []string{"one set of 3 bricks, one of them an arbiter", "--arbiter"}},
+		{"two arbiters", func(_ string, o *UpOptions) { o.Shape = Shape{1, 3, 2} }, syscall.EINVAL, []string{"arbiter"}},
+		{"too many copies", func(_ string, o *UpOptions) { o.Shape = Shape{1, 17, 0} }, syscall.EINVAL, []string{"17 copies"}},
+		{"too many bricks", func(_ string, o *UpOptions) { o.Shape = Shape{100, 3, 0} }, syscall.EINVAL, []string{"100 × 3"}},
+		{"negative", func(_ string, o *UpOptions) { o.Shape = Shape{-1, 3, 0} }, syscall.EINVAL, []string{"-1 sets"}},
+		{"unknown option", func(_ string, o *UpOptions) { o.Options = map[string]string{"network.pong": "1"} }, syscall.EINVAL, []string{"network.pong"}},
 		{"directory is a file", func(dir string, o *UpOptions) {
 			o.Dir = filepath.Join(dir, "file")
 			os.WriteFile(o.Dir, nil, 0o644)
@@ -195,12 +289,16 @@ func TestRealClientMounts(t *testing.T) {
 	buildWythe(t, wythe)
 	for _, c := range []struct {
 		port  int
-		count string
+		shape []string
 		opts  []string
-	}{{DefaultPort, "1", nil}, {24117, "2", []string{"server-port=24117"}}} {
+	}{
+		{DefaultPort, []string{"--distribute", "1", "--replica", "1"}, nil},
+		{24117, []string{"--distribute", "2", "--replica", "2"}, []string{"server-port=24117"}},
+		{24118, []string{"--distribute", "1", "--arbiter", "1"}, []string{"server-port=24118"}},
+	} {
 		t.Run(strconv.Itoa(c.port), func(t *testing.T) {
 			dir := testenv.LoopFS(t, "xfs", 300) + "/up"
-			p := n.Start(t, wythe, "up", "--dir", dir, "--port", strconv.Itoa(c.port), "--bricks", c.count)
+			p := n.Start(t, wythe, append([]string{"up", "--dir", dir, "--port", strconv.Itoa(c.port)}, c.shape...)...)
 			if err := n.WaitPort(context.Background(), c.port); err != nil {
 				t.Fatal(err)
 			}

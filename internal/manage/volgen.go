@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,13 +28,16 @@ func node(f *volfile.File, name, typ string, options ...string) {
 // DashedPath is how the path of a brick appears in volfile-ids and file names.
 func DashedPath(p string) string { return strings.ReplaceAll(strings.TrimPrefix(p, "/"), "/", "-") }
 
-// BrickVolfile is the volfile of one brick of v. shared is the number of bricks
-// of v on the same file system, by which statfs is divided.
-func BrickVolfile(v *Volume, b Brick, shared string) *volfile.File {
+// BrickVolfile is the volfile of brick i of v.
+func BrickVolfile(v *Volume, i int) *volfile.File {
 	f := &volfile.File{}
+	b := v.Bricks[i]
 	n, id, p := v.Name, v.ID.String(), b.Path
 	node(f, n+"-posix", "storage/posix",
-		"shared-brick-count", shared, "fips-mode-rchecksum", "on", "volume-id", id, "directory", p)
+		"shared-brick-count", strconv.Itoa(max(b.Shared, 1)), "fips-mode-rchecksum", "on", "volume-id", id, "directory", p)
+	if v.IsArbiter(i) {
+		node(f, n+"-arbiter", "features/arbiter")
+	}
 	node(f, n+"-trash", "features/trash",
 		"trash-internal-op", "off", "brick-path", p, "trash-dir", ".trashcan")
 	node(f, n+"-changelog", "features/changelog",
@@ -41,13 +45,17 @@ func BrickVolfile(v *Volume, b Brick, shared string) *volfile.File {
 		"changelog-dir", p+"/.glusterfs/changelogs", "changelog-brick", p)
 	node(f, n+"-bitrot-stub", "features/bitrot-stub", "bitrot", "disable", "export", p)
 	node(f, n+"-access-control", "features/access-control")
-	node(f, n+"-locks", "features/locks", "enforce-mandatory-lock", "off")
+	node(f, n+"-locks", "features/locks")
+	v.set(f)
 	node(f, n+"-worm", "features/worm",
 		"worm-files-deletable", "on", "worm-file-level", "off", "worm", "off")
 	node(f, n+"-read-only", "features/read-only", "read-only", "off")
 	node(f, n+"-leases", "features/leases", "leases", "off")
-	node(f, n+"-upcall", "features/upcall", "cache-invalidation", "off")
+	v.set(f)
+	node(f, n+"-upcall", "features/upcall")
+	v.set(f)
 	node(f, n+"-io-threads", "performance/io-threads")
+	v.set(f)
 	node(f, n+"-selinux", "features/selinux", "selinux", "on")
 	node(f, n+"-marker", "features/marker",
 		"inode-quota", "off", "quota", "off", "gsync-force-xtime", "off", "xtime", "off",
@@ -91,24 +99,17 @@ func ClientVolfile(v *Volume, host string, trusted bool, ports func(brick string
 	f := &volfile.File{}
 	var clients []string
 	for i, b := range v.Bricks {
+		at := host
 		if b.Host != "" {
-			host = b.Host
-		}
-		options := []string{
-			"send-gids", "true",
-			"strict-locks", "off",
-			"transport.socket.keepalive-count", "9",
-			"transport.socket.keepalive-interval", "2",
-			"transport.socket.keepalive-time", "20",
-			"transport.tcp-user-timeout", "0",
-			"transport.socket.ssl-enabled", "off",
-		}
-		if trusted {
-			options = append(options, "password", v.Password, "username", v.User)
+			at = b.Host
 		}
 		family := "inet"
-		if strings.Contains(host, ":") {
+		if strings.Contains(at, ":") {
 			family = "inet6"
+		}
+		var options []string
+		if trusted {
+			options = append(options, "password", v.Password, "username", v.User)
 		}
 		options = append(options,
 			"transport.address-family", family,
@@ -118,24 +119,45 @@ func ClientVolfile(v *Volume, host string, trusted bool, ports func(brick string
 		}
 		options = append(options,
 			"remote-subvolume", b.Path,
-			"remote-host", host,
-			"ping-timeout", "42")
+			"remote-host", at,
+			"ping-timeout", pingTimeout)
 		clients = append(clients, v.ClientName(i))
 		node(f, v.ClientName(i), "protocol/client", options...)
-		f.Top().Subvolumes = nil
+		top := f.Top()
+		top.Subvolumes = nil
+		v.set(f)
+		top.Options = slices.Insert(top.Options, 0, volfile.Option{Key: "send-gids", Value: "true"})
 	}
-	n := v.Name
-	node(f, n+"-dht", "cluster/distribute", "force-migration", "off", "lock-migration", "off")
-	f.Top().Subvolumes = clients
+	n, shape := v.Name, v.Shape()
+	subvolumes := clients
+	if shape.Replica > 1 {
+		subvolumes = nil
+		for set := range shape.Distribute {
+			v.replicate(f, set, clients[set*shape.Replica:(set+1)*shape.Replica])
+			subvolumes = append(subvolumes, v.SetName(set))
+		}
+	}
+	if v.listsInParallel() {
+		subvolumes = v.readdirAheads(f, subvolumes)
+	}
+	node(f, n+"-dht", "cluster/distribute")
+	f.Top().Subvolumes = subvolumes
+	v.set(f)
 	node(f, n+"-utime", "features/utime", "noatime", "on")
-	node(f, n+"-write-behind", "performance/write-behind")
-	node(f, n+"-open-behind", "performance/open-behind")
-	node(f, n+"-quick-read", "performance/quick-read")
-	node(f, n+"-md-cache", "performance/md-cache")
-	// glusterd switches client-io-threads off only where there are replicas.
-	node(f, n+"-io-threads", "performance/io-threads")
+	v.performance(f)
 	node(f, n, "debug/io-stats",
 		"global-threading", "off", "count-fop-hits", "off", "latency-measurement", "off",
 		"threads", "16", "log-level", "INFO")
 	return f
+}
+
+// replicate appends the node on top of a set of bricks.
+func (v *Volume) replicate(f *volfile.File, set int, clients []string) {
+	options := []string{"volume-id", v.ID.String(), "afr-pending-xattr", strings.Join(clients, ",")}
+	if v.Arbiter > 0 {
+		options = append([]string{"arbiter-count", strconv.Itoa(v.Arbiter)}, options...)
+	}
+	node(f, v.SetName(set), "cluster/replicate", options...)
+	f.Top().Subvolumes = clients
+	v.set(f)
 }

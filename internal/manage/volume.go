@@ -16,7 +16,13 @@ type Volume struct {
 	// User and Password are the pair that marks trusted clients, UUIDs as text.
 	User     string  `json:"user"`
 	Password string  `json:"password"`
-	Bricks   []Brick `json:"bricks"`
+	Bricks   []Brick `json:"bricks"` // the copies of a set stand together
+	// Replica is how many bricks have each file, 0 and 1 mean one; Arbiter is how
+	// many of them, the last, have no data of it: 0 or 1.
+	Replica int `json:"replica,omitempty"`
+	Arbiter int `json:"arbiter,omitempty"`
+	// Options are volume options, by the names that `gluster volume set` knows.
+	Options map[string]string `json:"options,omitempty"`
 	// Allow is the list of client addresses for auth.addr; "" means "*".
 	Allow string `json:"-"`
 }
@@ -28,19 +34,93 @@ type Brick struct {
 	// which they reached the management service.
 	Host string `json:"host,omitempty"`
 	Path string `json:"path"` // absolute
-	Port int    `json:"-"`    // 0 while not running
+	// Shared is how many bricks of the volume are on the file system of this
+	// one, itself included, as far as they are on one host; 0 means 1.
+	Shared int `json:"-"`
 }
 
-// NewVolume makes a volume of the given brick directories.
+// Shape is how many bricks a volume has and what they are for.
+type Shape struct {
+	Distribute int // sets over which files are distributed
+	Replica    int // bricks that have each file of a set, the arbiter included
+	Arbiter    int // how many of them keep no data, 0 or 1
+}
+
+// Check reports why no volume can have this shape.
+func (s Shape) Check() error {
+	switch {
+	case s.Distribute < 1 || s.Distribute > maxBricks:
+		return fmt.Errorf("files cannot be distributed over %d sets of bricks, give 1 to %d: %w", s.Distribute, maxBricks, syscall.EINVAL)
+	case s.Replica < 1 || s.Replica > maxReplica:
+		return fmt.Errorf("%d copies of a file cannot be, give 1 to %d: %w", s.Replica, maxReplica, syscall.EINVAL)
+	case s.Distribute*s.Replica > maxBricks:
+		return fmt.Errorf("%d × %d bricks are more than %d: %w", s.Distribute, s.Replica, maxBricks, syscall.EINVAL)
+	case s.Arbiter != 0 && (s.Arbiter != 1 || s.Replica != 3):
+		return fmt.Errorf("an arbiter stands beside two copies with data: give replica 3 with 1 arbiter, not replica %d with %d: %w", s.Replica, s.Arbiter, syscall.EINVAL)
+	}
+	return nil
+}
+
+// Bricks is how many bricks a volume of this shape has.
+func (s Shape) Bricks() int { return s.Distribute * s.Replica }
+
+// String writes the shape as `gluster volume info` does: "4", "2 x 2 = 4" or
+// "2 x (2 + 1) = 6".
+func (s Shape) String() string {
+	switch {
+	case s.Arbiter > 0:
+		return fmt.Sprintf("%d x (%d + %d) = %d", s.Distribute, s.Replica-s.Arbiter, s.Arbiter, s.Bricks())
+	case s.Replica > 1:
+		return fmt.Sprintf("%d x %d = %d", s.Distribute, s.Replica, s.Bricks())
+	}
+	return fmt.Sprint(s.Distribute)
+}
+
+const (
+	maxReplica = 16  // as many bits as cluster/replicate has for its children
+	maxBricks  = 256 // in one process, which is for trials and small sites
+)
+
+// NewVolume makes a volume of the given brick directories, whose files are
+// distributed over all of them.
 func NewVolume(name string, bricks ...Brick) (*Volume, error) {
+	return NewShapedVolume(name, Shape{Distribute: len(bricks), Replica: 1}, bricks...)
+}
+
+// NewShapedVolume makes a volume of the given brick directories. Bricks of one
+// set stand together, its arbiter last.
+func NewShapedVolume(name string, shape Shape, bricks ...Brick) (*Volume, error) {
 	v := &Volume{
 		Name:     name,
 		ID:       fop.NewGFID(),
 		User:     fop.NewGFID().String(),
 		Password: fop.NewGFID().String(),
 		Bricks:   bricks,
+		Replica:  shape.Replica,
+		Arbiter:  shape.Arbiter,
+	}
+	if len(bricks) != shape.Bricks() {
+		return nil, fmt.Errorf("volume %s needs %d bricks, not %d: %w", name, shape.Bricks(), len(bricks), syscall.EINVAL)
 	}
 	return v, v.Check()
+}
+
+// Shape is the shape of the volume.
+func (v *Volume) Shape() Shape {
+	copies := max(v.Replica, 1)
+	return Shape{Distribute: len(v.Bricks) / copies, Replica: copies, Arbiter: v.Arbiter}
+}
+
+// Set is the number of the set that brick i is in, and its place there.
+func (v *Volume) Set(i int) (set, place int) {
+	copies := max(v.Replica, 1)
+	return i / copies, i % copies
+}
+
+// IsArbiter reports whether brick i keeps no data.
+func (v *Volume) IsArbiter(i int) bool {
+	_, place := v.Set(i)
+	return v.Arbiter > 0 && place >= v.Replica-v.Arbiter
 }
 
 // Check reports what is wrong with the volume's name or bricks, nil if nothing.
@@ -60,6 +140,16 @@ func (v *Volume) Check() error {
 	if len(v.Bricks) == 0 {
 		return fmt.Errorf("volume %s has no bricks: %w", v.Name, syscall.EINVAL)
 	}
+	shape := v.Shape()
+	if len(v.Bricks) != shape.Bricks() {
+		return fmt.Errorf("volume %s: %d bricks cannot be grouped by %d: %w", v.Name, len(v.Bricks), shape.Replica, syscall.EINVAL)
+	}
+	if err := shape.Check(); err != nil {
+		return fmt.Errorf("volume %s: %w", v.Name, err)
+	}
+	if err := checkOptions(v.Options); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
 	for _, b := range v.Bricks {
 		if !path.IsAbs(b.Path) || path.Clean(b.Path) != b.Path {
@@ -78,3 +168,11 @@ func (v *Volume) Check() error {
 
 // ClientName is the name of the client translator of brick i.
 func (v *Volume) ClientName(i int) string { return fmt.Sprintf("%s-client-%d", v.Name, i) }
+
+// SetName is the name of the translator on top of a set of bricks.
+func (v *Volume) SetName(set int) string {
+	if v.Replica > 1 {
+		return fmt.Sprintf("%s-replicate-%d", v.Name, set)
+	}
+	return v.ClientName(set)
+}

@@ -285,14 +285,16 @@ func (f *openFile) reopen(ctx context.Context, from, to *running) error {
 		return err
 	}
 	if fd.Flags&fop.OAccmode != fop.ORdonly {
-		// Whatever the old graph has not written yet.
-		_, err := fop.Call(ctx, from.top, &fop.Fsync{Header: fop.Header{Cred: cred}, GFID: f.gfid, Fd: fd, Datasync: 1})
+		// Whatever the old graph has not written yet. An error stays there, for
+		// the application: this fsync is not its own.
+		head := fop.Header{Cred: cred, XData: fop.NewDict(fop.Pair{Key: fop.KeyInternalFop, Val: fop.Str("yes")})}
+		_, err := fop.Call(ctx, from.top, &fop.Fsync{Header: head, GFID: f.gfid, Fd: fd, Datasync: 1})
 		if err != nil {
 			return fmt.Errorf("fsync: %w", err)
 		}
 	}
 	flags := fd.Flags &^ (fop.OCreate | fop.OExcl | fop.OTrunc)
-	if _, err := fop.Call(ctx, to.top, &fop.Open{Header: fop.Header{Cred: cred}, GFID: f.gfid, Flags: flags, Fd: fd}); err != nil {
+	if _, err := fop.Call(ctx, to.top, &fop.Open{Header: fop.Header{Cred: cred}, GFID: f.gfid, Flags: flags, Fd: fd, Now: true}); err != nil {
 		return err
 	}
 	if !f.locked.Load() {

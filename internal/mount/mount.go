@@ -79,6 +79,9 @@ type Config struct {
 
 	// Overrides are applied to every volfile. Each must fit a volume.
 	Overrides []volfile.Override
+	// Edit, if set, may change every volfile, after the overrides. An error
+	// refuses it.
+	Edit func(*volfile.File) error
 	// Registry has the translators, usually clientside.Registry().
 	Registry graph.Registry
 	// Env is for the translators; what is empty is filled in.
@@ -99,6 +102,8 @@ type Session struct {
 	cur     atomic.Pointer[running]
 	files   openFiles
 	upcalls subscribers
+	// switched hears of new graphs, see OnSwitch.
+	switched hooks
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -214,7 +219,22 @@ func (s *Session) parse(text string) (*volfile.File, error) {
 				o.Pattern, o.Key, file.Top().Name, syscall.EINVAL)
 		}
 	}
+	if s.cfg.Edit != nil {
+		if err := s.cfg.Edit(file); err != nil {
+			return nil, err
+		}
+	}
+	s.autoload(file)
 	return file, nil
+}
+
+// autoload puts on top of the graph what every client of GlusterFS has there.
+func (s *Session) autoload(file *volfile.File) {
+	const meta, name = "meta", "meta-autoload"
+	if _, ok := s.cfg.Registry[meta]; !ok || file.Top().Type == meta || file.Volume(name) != nil {
+		return
+	}
+	file.Volumes = append(file.Volumes, &volfile.Volume{Name: name, Type: meta, Subvolumes: []string{file.Top().Name}})
 }
 
 // build makes a graph and waits until it can serve.
@@ -264,6 +284,10 @@ func (s *Session) event(r *running, ev fop.Event) {
 		case s.poke <- struct{}{}:
 		default:
 		}
+	case fop.EventChildUp:
+		if s.cur.Load() == r {
+			s.switched.tell()
+		}
 	case fop.EventChildDown:
 		if s.cur.Load() == r {
 			s.log.Warn("volume is not reachable", "err", ev.Err)
@@ -274,7 +298,7 @@ func (s *Session) event(r *running, ev fop.Event) {
 }
 
 // Graph returns the graph that serves at present. It may be closed any time
-// the volfile changes; it is for looking at, not for sending fops to.
+// the volfile changes; it is for looking at, not for sending fops to: see Use.
 func (s *Session) Graph() *graph.Graph { return s.cur.Load().g }
 
 // Volfile returns the text of the volfile in force, as it was fetched.

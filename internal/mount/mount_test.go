@@ -201,7 +201,7 @@ func TestUpdates(t *testing.T) {
 		err  error
 	}{
 		{"volume", nil}, {volume(1, "ping-timeout 0"), nil}, {"", syscall.ENOENT},
-		{volume(1) + "volume x\n type cluster/replicate\n subvolumes v-0\nend-volume", nil},
+		{volume(1) + "volume x\n type cluster/disperse\n subvolumes v-0\nend-volume", nil},
 	} {
 		src.set(bad.text, bad.err)
 		until(t, "the change is looked at", func() bool { return len(src.changed) == 0 })

@@ -111,6 +111,17 @@ func (s *Session) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
 	return reply, err
 }
 
+// Use calls f with the graph that serves now. It stays open until f returns, so
+// that single translators of it can be asked.
+func (s *Session) Use(f func(*graph.Graph) error) error {
+	r, c := s.enter()
+	defer r.leave(c)
+	if r.g == nil {
+		return fmt.Errorf("the volume is closed: %w", fs.ErrClosed)
+	}
+	return f(r.g)
+}
+
 // Start begins a fop without waiting for it.
 func (s *Session) Start(ctx context.Context, req fop.Request) fop.Pending {
 	r, c := s.enter()

@@ -201,7 +201,7 @@ func (s *source) set(text string, err error) {
 	s.changed <- struct{}{}
 }
 
-// volume is a volfile with a client and n layers that only tune above it.
+// volume is a volfile with a client and n layers above it that are left out.
 func volume(n int, options ...string) string {
 	var b strings.Builder
 	b.WriteString("volume v-client-0\n    type protocol/client\n    option remote-host h\n")
@@ -212,7 +212,7 @@ func volume(n int, options ...string) string {
 	below := "v-client-0"
 	for i := range n {
 		name := fmt.Sprintf("v-%d", i)
-		fmt.Fprintf(&b, "\nvolume %s\n    type performance/write-behind\n    subvolumes %s\nend-volume\n", name, below)
+		fmt.Fprintf(&b, "\nvolume %s\n    type performance/io-threads\n    subvolumes %s\nend-volume\n", name, below)
 		below = name
 	}
 	return b.String()

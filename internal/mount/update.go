@@ -102,6 +102,12 @@ func (s *Session) change(file *volfile.File, old *running) error {
 	if err != nil {
 		return fmt.Errorf("the new graph is not usable: %w", err)
 	}
+	// What the old graph has answered and not done yet must not come after what
+	// goes through the new one. Who must hear of errors hears of them there: his
+	// file does not move then.
+	if err := old.g.Quiesce(ctx); err != nil {
+		s.log.Warn("not all that was written is done before the volume changes to a new graph", "err", err)
+	}
 	s.mu.Lock()
 	if s.done != nil {
 		s.mu.Unlock()
@@ -113,6 +119,7 @@ func (s *Session) change(file *volfile.File, old *running) error {
 	s.mu.Unlock()
 	s.log.Info("volume changed to a new graph", "graph", s.count-1)
 	go s.retire(old)
+	s.switched.tell()
 	return nil
 }
 

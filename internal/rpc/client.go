@@ -6,16 +6,28 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// What a GlusterFS client uses unless its options say otherwise.
+// What a client uses unless its options say otherwise. GlusterFS's clients wait
+// 42 seconds for an answer to a ping, let the system decide how long sent data
+// may stay unacknowledged, and begin to probe idle connections after 20 seconds,
+// 9 times every 2 seconds: whoever works with a node that goes away without a
+// word waits for it most of a minute. Ours know after some ten seconds. A server
+// answers pings and its kernel acknowledges data whatever its disks do, so that
+// a busy one is not taken for a dead one.
 const (
-	DefaultPingTimeout  = 42 * time.Second
+	DefaultPingTimeout  = 10 * time.Second
 	DefaultFrameTimeout = 1800 * time.Second
+	DefaultUserTimeout  = 10 * time.Second
+
+	DefaultKeepAliveIdle     = 5 * time.Second
+	DefaultKeepAliveInterval = 2 * time.Second
+	DefaultKeepAliveCount    = 3
 )
 
 // Why a connection can end, besides what the operating system reports.
@@ -81,6 +93,7 @@ type Callback struct {
 // ClientStats are counters of a connection.
 type ClientStats struct {
 	Calls, Replies, Callbacks    uint64
+	Pings                        uint64
 	Strays                       uint64 // replies to no call, or to one that was given up
 	BytesSent, BytesReceived     uint64
 	Outstanding, CallbacksQueued int
@@ -106,7 +119,8 @@ type Client struct {
 
 	recv, calls, replies, strays, callbacks atomic.Uint64
 
-	rr recordReader // belongs to whoever has the reader's role
+	rr recordReader // belongs to whoever has the reader's role, like rd
+	rd plainReader
 
 	mu        sync.Mutex
 	err       *ConnError
@@ -149,6 +163,7 @@ func NewClient(conn net.Conn, opts ClientOptions) *Client {
 	c.rr.plan = c.plan
 	c.idle.c = c
 	c.cb.c = c
+	c.rd.init(conn)
 	c.wr.init(conn, opts.WriteTimeout, c.fail)
 	c.clock.init(c)
 	c.mu.Lock() // the timer may run at once
@@ -191,10 +206,10 @@ func (c *Client) NextXID() uint32 {
 // Stats returns the counters.
 func (c *Client) Stats() ClientStats {
 	c.mu.Lock()
-	outstanding := c.outstanding()
+	outstanding, pings := c.outstanding(), c.clock.pings
 	c.mu.Unlock()
 	return ClientStats{
-		Calls: c.calls.Load(), Replies: c.replies.Load(), Callbacks: c.callbacks.Load(), Strays: c.strays.Load(),
+		Pings: pings, Calls: c.calls.Load(), Replies: c.replies.Load(), Callbacks: c.callbacks.Load(), Strays: c.strays.Load(),
 		BytesSent: c.wr.sent.Load(), BytesReceived: c.recv.Load(),
 		Outstanding: outstanding, CallbacksQueued: c.cb.len(),
 	}
@@ -210,6 +225,29 @@ func (c *Client) outstanding() int {
 		n--
 	}
 	return n
+}
+
+// Waiting is a call that has no reply yet.
+type Waiting struct {
+	Prog, Proc uint32
+	Since      time.Time
+}
+
+// Waiting lists the calls that have no reply yet, the oldest first, pings aside.
+func (c *Client) Waiting() []Waiting {
+	c.mu.Lock()
+	all := make([]Waiting, 0, len(c.pending)+1)
+	for _, p := range c.pending {
+		if !p.ping {
+			all = append(all, Waiting{p.prog, p.proc, p.since})
+		}
+	}
+	if p := c.cur; p != nil && !p.ping {
+		all = append(all, Waiting{p.prog, p.proc, p.since})
+	}
+	c.mu.Unlock()
+	slices.SortFunc(all, func(a, b Waiting) int { return a.Since.Compare(b.Since) })
+	return all
 }
 
 // Close ends the connection; outstanding calls fail.
@@ -376,7 +414,7 @@ func (c *Client) lead(p *Pending) {
 		if c.leaveRole(p) {
 			return
 		}
-		n, err := c.conn.Read(c.rr.space())
+		n, err := c.rd.Read(c.rr.space())
 		if n > 0 {
 			c.recv.Add(uint64(n))
 			c.rr.filled(n)

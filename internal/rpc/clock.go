@@ -11,6 +11,7 @@ type clock struct {
 	armed bool
 	every time.Duration // 0: there is nothing to look after
 
+	pings            uint64 // sent so far
 	pinging          bool
 	pingSent         time.Time
 	nextPing         time.Time
@@ -97,6 +98,7 @@ func (k *clock) tick() {
 		ping = true
 		k.pinging = true
 		k.pingSent = now
+		k.pings++
 	}
 	if k.armed = len(c.pending) > 0 || c.cur != nil || ping; k.armed {
 		k.timer.Reset(k.every)

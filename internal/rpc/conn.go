@@ -25,7 +25,8 @@ type Conn struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	wr     writer
-	rr     recordReader
+	rr     recordReader // belongs to whoever reads, like rd
+	rd     plainReader
 	value  atomic.Value
 	peer   string // common name of the peer's certificate
 	denied bool   // the peer's port is not privileged and should be
@@ -207,6 +208,7 @@ func (c *Conn) setUp() error {
 	if conn, ok := c.socket.(syscall.Conn); ok {
 		c.raw, _ = conn.SyscallConn()
 	}
+	c.rd.init(c.conn)
 	c.wr.init(c.conn, max(s.WriteTimeout, 0), c.end)
 	return nil
 }
@@ -229,7 +231,7 @@ func (c *Conn) read() error {
 			c.unsent = false
 			c.wr.push()
 		}
-		n, err := c.conn.Read(c.rr.space())
+		n, err := c.rd.Read(c.rr.space())
 		if n > 0 {
 			c.received.Add(uint64(n))
 			c.rr.filled(n)

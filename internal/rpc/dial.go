@@ -40,7 +40,7 @@ type DialOptions struct {
 	// ConnectTimeout limits connecting and the TLS handshake together; 0:
 	// only the context does.
 	ConnectTimeout time.Duration
-	// KeepAlive; zero values: 20 s idle, 2 s interval, 9 probes, as GlusterFS.
+	// KeepAlive; zero values: DefaultKeepAliveIdle and its kin.
 	KeepAliveIdle     time.Duration // negative: no keep-alive
 	KeepAliveInterval time.Duration
 	KeepAliveCount    int
@@ -83,7 +83,7 @@ func DialConn(ctx context.Context, opts DialOptions) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rpc: connecting to %s: %w", opts.Address, err)
 	}
-	if err := opts.tune(conn); err != nil {
+	if err := opts.Tune(conn); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("rpc: connecting to %s: %w", opts.Address, err)
 	}
@@ -98,7 +98,8 @@ func DialConn(ctx context.Context, opts DialOptions) (net.Conn, error) {
 	return secure, nil
 }
 
-func (opts *DialOptions) tune(conn *net.TCPConn) error {
+// Tune gives a TCP connection that was made elsewhere what opts says of sockets.
+func (opts *DialOptions) Tune(conn *net.TCPConn) error {
 	if opts.WindowSize > 0 {
 		if err := errors.Join(conn.SetReadBuffer(opts.WindowSize), conn.SetWriteBuffer(opts.WindowSize)); err != nil {
 			return err
@@ -121,7 +122,7 @@ func setKeepAlive(conn *net.TCPConn, idle, interval time.Duration, count int) er
 	if idle < 0 {
 		return conn.SetKeepAlive(false)
 	}
-	config := net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 2 * time.Second, Count: 9}
+	config := net.KeepAliveConfig{Enable: true, Idle: DefaultKeepAliveIdle, Interval: DefaultKeepAliveInterval, Count: DefaultKeepAliveCount}
 	if idle > 0 {
 		config.Idle = idle
 	}

@@ -193,7 +193,7 @@ func decodeReply(msg []byte) (results int, err error) {
 	if d.Uint32() != msgReply {
 		return 0, ErrMalformed
 	}
-	e := &ReplyError{}
+	var e ReplyError // made only where it is returned: most replies need none
 	switch d.Uint32() {
 	case 0:
 		d.Uint32()
@@ -222,5 +222,6 @@ func decodeReply(msg []byte) (results int, err error) {
 	if d.Err() != nil {
 		return 0, fmt.Errorf("%w: %w", ErrMalformed, d.Err())
 	}
-	return 0, e
+	failed := e
+	return 0, &failed
 }

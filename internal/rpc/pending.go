@@ -78,6 +78,9 @@ type Pending struct {
 	prefix    int
 	split     func([]byte) int
 	into      []byte
+	prog      uint32
+	proc      uint32
+	since     time.Time
 	deadline  time.Time
 	msg       message
 	interrupt func() // c.interruptCall(p), kept to spare an allocation
@@ -134,8 +137,9 @@ func (c *Client) start(p *Pending, req *Request) *Pending {
 	if timeout == 0 {
 		timeout = c.opts.FrameTimeout
 	}
+	p.prog, p.proc, p.since = req.Prog, req.Proc, time.Now()
 	if timeout > 0 {
-		p.deadline = time.Now().Add(timeout)
+		p.deadline = p.since.Add(timeout)
 	}
 	if c.opts.OnCall != nil {
 		c.opts.OnCall(req.Prog, req.Vers, req.Proc)

@@ -122,6 +122,7 @@ func (p *plainWriter) write(fd uintptr) bool {
 
 func (p *plainWriter) writev(fd uintptr) (int, syscall.Errno) {
 	iov := p.iov[:0]
+	size := 0
 collect:
 	for _, m := range p.w.batch {
 		for _, v := range m.vec {
@@ -130,10 +131,17 @@ collect:
 			}
 			vector := syscall.Iovec{Base: &v[0]}
 			vector.SetLen(len(v))
+			size += len(v)
 			iov = append(iov, vector)
 		}
 	}
-	n, _, err := syscall.Syscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
+	var n uintptr
+	var err syscall.Errno
+	if size <= quickSize {
+		n, _, err = syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
+	} else {
+		n, _, err = syscall.Syscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
+	}
 	runtime.KeepAlive(iov)
 	clear(iov)
 	p.iov = iov[:0]

@@ -263,3 +263,39 @@ func (g *Glusterd) Info(t testing.TB, volume, key string) string {
 	}
 	return ""
 }
+
+// TakePlace puts the running test binary in the place of glusterfsd: what glusterd
+// starts as a brick is that, with variable ("NAME=value") in its environment, as long
+// as the file when exists; "" is always. Its TestMain has to see to the rest. The real
+// program, which goes by three names, stays where it is called by another.
+func (g *Glusterd) TakePlace(t testing.TB, variable, when string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const program = "/usr/sbin/glusterfsd"
+	dir := filepath.Join(g.Dir, "real")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	code, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"glusterfs", "glusterd", "glusterfsd"} {
+		if err := os.WriteFile(filepath.Join(dir, name), code, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	test := ""
+	if when != "" {
+		test = fmt.Sprintf("test -e %s && ", when)
+	}
+	script := filepath.Join(g.Dir, "glusterfsd")
+	text := fmt.Sprintf("#!/bin/sh\ncase $0 in\n*/glusterfsd) %sexec env %s %s \"$@\";;\nesac\nexec %s/${0##*/} \"$@\"\n", test, variable, self, dir)
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	g.Bind(t, script, program)
+}

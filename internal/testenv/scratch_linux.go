@@ -110,7 +110,7 @@ func leave(t testing.TB) {
 	}
 	theScratch = nil
 	for _, dev := range s.loops {
-		if err := waitDetached(dev, s.dir, time.Minute); err != nil {
+		if err := waitDetached(dev, s.dir, 3*time.Minute); err != nil {
 			t.Errorf("testenv: %v", err)
 		}
 	}

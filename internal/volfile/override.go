@@ -7,7 +7,7 @@ import (
 )
 
 // Override is an option given from outside of the volfile, on a command line or
-// by a program: the Value of Key in all volumes whose name fits Pattern.
+// by a program: the Value of Key in all volumes whose name or type fits Pattern.
 type Override struct {
 	Pattern    string // with *, ? and […] as in file names; * fits slashes too
 	Key, Value string
@@ -25,11 +25,12 @@ func ParseOverride(s string) (Override, error) {
 	return Override{name, key, value}, nil
 }
 
-// Apply sets the option wherever it fits and reports in how many volumes.
+// Apply sets the option wherever it fits and reports in how many volumes. A
+// pattern fits the name of a volume or, as in cluster/*, its type.
 func (o Override) Apply(f *File) int {
 	n := 0
 	for _, v := range f.Volumes {
-		if match(o.Pattern, v.Name) {
+		if match(o.Pattern, v.Name) || match(o.Pattern, v.Type) {
 			v.Set(o.Key, o.Value)
 			n++
 		}

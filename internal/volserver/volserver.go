@@ -17,6 +17,7 @@ package volserver
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,6 +55,9 @@ type Config struct {
 	TLS *tls.Config
 	// OnCall, if set, is told of every call.
 	OnCall func(prog, vers, proc uint32)
+	// OnDump, if set, is called when a server wants a statedump of this process
+	// (gluster volume statedump VOLUME client HOST:PID).
+	OnDump func()
 	Log    *slog.Logger // nil: slog.Default()
 }
 
@@ -297,8 +301,17 @@ func (c *Client) dial(ctx context.Context, s Server) (*rpc.Client, error) {
 }
 
 func (c *Client) callback(cb *rpc.Callback) {
-	if cb.Prog == proto.ProgCallback && cb.Proc == proto.CallbackFetchSpec {
+	if cb.Prog != proto.ProgCallback {
+		return
+	}
+	switch cb.Proc {
+	case proto.CallbackFetchSpec:
 		c.poke()
+	case proto.CallbackStatedump:
+		// The server tells all clients on a machine whose process is meant.
+		if c.cfg.OnDump != nil && len(cb.Body) >= 4 && binary.BigEndian.Uint32(cb.Body) == uint32(os.Getpid()) {
+			go c.cfg.OnDump()
+		}
 	}
 }
 

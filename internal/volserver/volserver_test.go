@@ -2,10 +2,12 @@ package volserver
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -265,11 +267,31 @@ func TestChanged(t *testing.T) {
 	wait(t, "FETCHSPEC", c.Changed())
 }
 
+// A statedump is asked of all clients, and is for the process that is named.
+func TestDump(t *testing.T) {
+	d := startDaemon(t, "tcp", "127.0.0.1:0")
+	d.set("data", "1")
+	dumps := make(chan struct{}, 10)
+	c := newClient(t, Config{Servers: []Server{d.server}, ID: "data", OnDump: func() { dumps <- struct{}{} }})
+	if _, err := c.Fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range []int{os.Getpid() + 1, os.Getpid()} {
+		for _, conn := range d.Conns() {
+			conn.Callback(proto.ProgCallback, proto.VersCallback, proto.CallbackStatedump, rpc.Raw(binary.BigEndian.AppendUint32(nil, uint32(pid))))
+		}
+	}
+	wait(t, "the dump", dumps)
+	if len(dumps) > 0 {
+		t.Error("it was asked of another process, too")
+	}
+}
+
 func TestFailover(t *testing.T) {
 	a := startDaemon(t, "tcp", "127.0.0.1:0")
 	b := startDaemon(t, "tcp", "127.0.0.1:0")
-	a.set("data", "from a")
 	a.list = b.server.String() + " nonsense 10.0.0.1:1 "
+	a.set("data", "from a")
 	b.set("data", "from b")
 	c := newClient(t, Config{Servers: []Server{a.server}, ID: "data"})
 	if text, err := c.Fetch(t.Context()); err != nil || text != "from a" {

@@ -8,7 +8,7 @@ import (
 
 // Mkdir makes a directory.
 func (v *Volume) Mkdir(ctx context.Context, c *fop.Cred, dir fop.GFID, name string, mode, umask uint32) (fop.Iatt, error) {
-	h, _ := newHead(c)
+	h, _ := v.maskedHead(c, mode, umask)
 	r, err := call(ctx, v, &fop.Mkdir{Header: h, Parent: dir, Name: name, Mode: mode &^ umask, Umask: umask})
 	return made(r, err)
 }
@@ -16,7 +16,7 @@ func (v *Volume) Mkdir(ctx context.Context, c *fop.Cred, dir fop.GFID, name stri
 // Mknod makes a node of any type but directory and symlink; rdev is a dev_t of
 // Linux.
 func (v *Volume) Mknod(ctx context.Context, c *fop.Cred, dir fop.GFID, name string, mode, umask uint32, rdev uint64) (fop.Iatt, error) {
-	h, _ := newHead(c)
+	h, _ := v.maskedHead(c, mode, umask)
 	r, err := call(ctx, v, &fop.Mknod{Header: h, Parent: dir, Name: name, Mode: mode &^ umask, Umask: umask, Rdev: rdev})
 	return made(r, err)
 }
@@ -53,10 +53,23 @@ func (v *Volume) Rmdir(ctx context.Context, c *fop.Cred, dir fop.GFID, name stri
 	return err
 }
 
+// Remove is Rmdir of a caller who fills in the request, with the directory if he
+// knows it.
+func (v *Volume) Remove(ctx context.Context, q *fop.Rmdir) error {
+	_, err := call(ctx, v, q)
+	return err
+}
+
 // Rename moves a name; what has the new one is replaced. It returns the
 // attributes of what was moved.
 func (v *Volume) Rename(ctx context.Context, c *fop.Cred, dir fop.GFID, name string, newDir fop.GFID, newName string) (fop.Iatt, error) {
-	r, err := call(ctx, v, &fop.Rename{Header: head(c), OldParent: dir, OldName: name, NewParent: newDir, NewName: newName})
+	return v.Move(ctx, &fop.Rename{Header: head(c), OldParent: dir, OldName: name, NewParent: newDir, NewName: newName})
+}
+
+// Move is Rename of a caller who fills in the request, with what he knows of the
+// object.
+func (v *Volume) Move(ctx context.Context, q *fop.Rename) (fop.Iatt, error) {
+	r, err := call(ctx, v, q)
 	if err != nil {
 		return fop.Iatt{}, err
 	}
@@ -67,7 +80,7 @@ func (v *Volume) Rename(ctx context.Context, c *fop.Cred, dir fop.GFID, name str
 // there, as the brick finds it: the permissions of a file that exists are not
 // checked then, so callers look it up and Open it instead.
 func (v *Volume) Create(ctx context.Context, c *fop.Cred, dir fop.GFID, name string, flags, mode, umask uint32) (*File, fop.Iatt, error) {
-	h, g := newHead(c)
+	h, g := v.maskedHead(c, fop.ModeRegular|mode&0o7777, umask)
 	f := v.newFile(g, flags, c)
 	r, err := call(ctx, v, &fop.Create{Header: h, Parent: dir, Name: name, Flags: flags | fop.OCreate,
 		Mode: fop.ModeRegular | mode&0o7777&^umask, Umask: umask, Fd: f.Fd})
@@ -94,7 +107,10 @@ func (v *Volume) Unopened(c *fop.Cred, g fop.GFID, flags uint32) *File { return 
 func (f *File) Open(ctx context.Context, c *fop.Cred) error { return f.open(ctx, c, f.Fd.Flags) }
 
 func (f *File) open(ctx context.Context, c *fop.Cred, flags uint32) error {
-	_, err := call(ctx, f.v, &fop.Open{Header: head(c), GFID: f.Fd.GFID, Flags: flags, Fd: f.Fd})
+	r, err := call(ctx, f.v, &fop.Open{Header: head(c), GFID: f.Fd.GFID, Flags: flags, Fd: f.Fd})
+	if r != nil && r.XData.Has(fop.KeyDirectIO) {
+		f.Sizeless = true
+	}
 	return err
 }
 

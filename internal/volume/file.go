@@ -11,7 +11,20 @@ import (
 // File is an open file. Its methods may be called concurrently, Close last.
 type File struct {
 	Fd *fop.Fd
-	v  *Volume
+	// Sizeless says that the size of the file tells nothing of what can be read:
+	// it is one of those that are made up, as below .meta. Set by Open.
+	Sizeless bool
+	v        *Volume
+}
+
+// OpenNow is Open that wants the brick's word, whether the file can be opened,
+// where [Volume.Open] may be told so without asking.
+func (v *Volume) OpenNow(ctx context.Context, c *fop.Cred, g fop.GFID, flags uint32) (*File, error) {
+	f := v.Unopened(c, g, flags)
+	if _, err := call(ctx, v, &fop.Open{Header: head(c), GFID: g, Flags: flags &^ (fop.OCreate | fop.OExcl), Fd: f.Fd, Now: true}); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // Getattr returns the attributes of the file.
@@ -109,6 +122,9 @@ func (f *File) Fsync(ctx context.Context, c *fop.Cred, dataOnly bool) (fop.Iatt,
 func (f *File) Getxattr(ctx context.Context, c *fop.Cred, name string) ([]byte, error) {
 	if name == "" {
 		return nil, syscall.EINVAL
+	}
+	if b := gfidXattr(f.Fd.GFID, name); b != nil {
+		return b, nil
 	}
 	r, err := fop.Call(ctx, f.v.h, &fop.Fgetxattr{Header: head(c), GFID: f.Fd.GFID, Fd: f.Fd, Name: name})
 	return xattrValue(r, name, err)

@@ -104,7 +104,8 @@ func (f *File) WriteAt(ctx context.Context, c *fop.Cred, p []byte, off uint64) (
 
 // Append writes p at the end of a file that was opened with fop.OAppend, where
 // the brick knows it to be, and returns how much it wrote and where the file
-// ended then. p goes out in requests of at most MaxIO bytes, one after another:
+// ended then, 0 if nobody knows yet: the write may have been answered before the
+// brick did it. p goes out in requests of at most MaxIO bytes, one after another:
 // what others append may come between them.
 func (f *File) Append(ctx context.Context, c *fop.Cred, p []byte) (n int, end uint64, err error) {
 	for n < len(p) {

@@ -36,10 +36,16 @@ import (
 // Volume is a volume by its handles. It is safe for concurrent use.
 type Volume struct {
 	h fop.Handler
+	// umask has requests that make objects carry mode and umask one by one.
+	umask bool
 }
 
 // New returns the handle layer over h.
 func New(h fop.Handler) *Volume { return &Volume{h: h} }
+
+// WithUmask returns the volume for callers whose umask a default ACL of the
+// directory is to replace: what it makes has modes as POSIX.1e says.
+func (v *Volume) WithUmask() *Volume { return &Volume{h: v.h, umask: true} }
 
 // Handler returns what the volume stands on.
 func (v *Volume) Handler() fop.Handler { return v.h }
@@ -85,6 +91,16 @@ func head(c *fop.Cred) fop.Header { return fop.Header{Cred: *c} }
 func newHead(c *fop.Cred) (fop.Header, fop.GFID) {
 	g := fop.NewGFID()
 	return fop.Header{Cred: *c, XData: fop.NewDict(fop.Pair{Key: fop.KeyGFIDReq, Val: fop.GFIDValue(g)})}, g
+}
+
+// maskedHead is newHead for an object with a mode.
+func (v *Volume) maskedHead(c *fop.Cred, mode, umask uint32) (fop.Header, fop.GFID) {
+	h, g := newHead(c)
+	if v.umask {
+		h.XData.Append(fop.KeyUmask, fop.Int(int64(umask)))
+		h.XData.Append(fop.KeyMode, fop.Int(int64(mode)))
+	}
+	return h, g
 }
 
 // Lookup finds name in a directory.
@@ -184,8 +200,23 @@ func (v *Volume) Getxattr(ctx context.Context, c *fop.Cred, g fop.GFID, name str
 	if name == "" {
 		return nil, syscall.EINVAL
 	}
+	if b := gfidXattr(g, name); b != nil {
+		return b, nil
+	}
 	r, err := call(ctx, v, &fop.Getxattr{Header: head(c), GFID: g, Name: name})
 	return xattrValue(r, name, err)
+}
+
+// gfidXattr is the value of the attributes by which GlusterFS's clients tell the
+// GFID of an object, nil for others.
+func gfidXattr(g fop.GFID, name string) []byte {
+	switch name {
+	case "glusterfs.gfid":
+		return g[:]
+	case "glusterfs.gfid.string":
+		return []byte(g.String())
+	}
+	return nil
 }
 
 func xattrValue(r *fop.XattrReply, name string, err error) ([]byte, error) {

@@ -1,12 +1,21 @@
 // Package bench compares us with the real GlusterFS: the same work done by
-// either client on either brick, side by side in one run, told as ratios.
+// either client on either brick, side by side in one run, told as ratios, on
+// volumes of each of the shapes.
 //
 //	make bench                            the long form; rewrites docs/benchmarks.md
 //	go test ./test/bench                  the short form: every line runs and reads what was written
+//	go test ./test/bench -v -bench.long -bench.shape 2x2 -bench.only create,stat -bench.doc ""
+//	go test ./test/bench -v -run Mounts -bench.long -bench.shape mount-brick
 //
 // The drivers are testdata/driver.c (libgfapi) and ./driver (package gfapi); they
 // do the same operations with the same names and sizes, each in a process of its
 // own that mounts anew, so that no cache of a client outlives a phase.
+//
+// Mounts are compared as well (mounts_linux_test.go): the driver ./mounted works on
+// a directory through the kernel, on a mount of either client.
+//
+// Each shape's samples are also written in the format of Go benchmarks, for
+// benchstat -col /pair.
 package bench
 
 import (
@@ -27,11 +36,14 @@ import (
 )
 
 var (
-	flagLong  = flag.Bool("bench.long", os.Getenv("WYTHE_BENCH") == "1", "run the long form and write -bench.out")
+	flagLong  = flag.Bool("bench.long", os.Getenv("WYTHE_BENCH") == "1", "run the long form and write -bench.doc and -bench.raw")
 	flagReps  = flag.Int("bench.reps", 5, "repetitions of the long form")
 	flagScale = flag.Int("bench.scale", 1, "divide the counts of the long form by this")
-	flagOut   = flag.String("bench.out", "../../docs/benchmarks.md", "where the long form writes its table")
+	flagDoc   = flag.String("bench.doc", "../../docs/benchmarks.md", "where the long form replaces the tables of a shape; empty: nowhere")
+	flagRaw   = flag.String("bench.raw", "testdata/results", "directory for the samples of the long form, a file per shape")
 	flagOnly  = flag.String("bench.only", "", "comma-separated phases to run, with those they need")
+	flagShape = flag.String("bench.shape", "", "comma-separated shapes of the volume: brick, replica2, 2x2, mount-brick, mount-replica2; all by default")
+	flagPairs = flag.String("bench.pairs", "", "comma-separated pairs, client-brick, beside real-real: our-our, our-real, real-our; all by default")
 )
 
 // phase is one line of the table.
@@ -41,43 +53,90 @@ type phase struct {
 	count int // files or requests in the long form
 	bytes int
 	depth int
-	meta  bool // metadata: the target is 2.0 with both ends ours
-	short int  // count in the short form
+	meta  bool   // metadata: the target is 2.0 with both ends ours
+	short int    // count in the short form
+	goal  string // the target if it is another one
+}
+
+func (p phase) target() string {
+	switch {
+	case p.goal != "":
+		return p.goal
+	case p.meta:
+		return "2.0"
+	}
+	return "1.0"
 }
 
 var phases = []phase{
-	{"seqwrite", "sequential write, 1 MiB", 512, 1 << 20, 1, false, 16},
-	{"seqread", "sequential read, 1 MiB", 512, 1 << 20, 1, false, 16},
-	{"randread", "random read, 4 KiB, 1 in flight", 20000, 4096, 1, false, 256},
-	{"randread", "random read, 4 KiB, 16 in flight", 64000, 4096, 16, false, 256},
-	{"randwrite", "random write, 4 KiB, 1 in flight", 20000, 4096, 1, false, 256},
-	{"randwrite", "random write, 4 KiB, 16 in flight", 64000, 4096, 16, false, 256},
-	{"create", "create small files (create, write 1 KiB, close)", 10000, 1024, 1, true, 64},
-	{"stat", "stat small files", 10000, 0, 1, true, 64},
-	{"openread", "open, read 1 KiB, close", 10000, 1024, 1, true, 64},
-	{"list", "list 10 000 entries with stat", 10000, 0, 1, true, 64},
-	{"rename", "rename small files", 10000, 0, 1, true, 64},
-	{"unlink", "unlink small files", 10000, 0, 1, true, 64},
+	{"seqwrite", "sequential write, 1 MiB", 512, 1 << 20, 1, false, 16, ""},
+	{"seqread", "sequential read, 1 MiB", 512, 1 << 20, 1, false, 16, ""},
+	{"randread", "random read, 4 KiB, 1 in flight", 20000, 4096, 1, false, 256, ""},
+	{"randread", "random read, 4 KiB, 16 in flight", 64000, 4096, 16, false, 256, ""},
+	{"randwrite", "random write, 4 KiB, 1 in flight", 20000, 4096, 1, false, 256, ""},
+	{"randwrite", "random write, 4 KiB, 16 in flight", 64000, 4096, 16, false, 256, ""},
+	{"create", "create small files (create, write 1 KiB, close)", 10000, 1024, 1, true, 64, ""},
+	{"stat", "stat small files", 10000, 0, 1, true, 64, ""},
+	{"openread", "open, read 1 KiB, close", 10000, 1024, 1, true, 64, ""},
+	{"list", "list 10 000 entries with stat", 10000, 0, 1, true, 64, ""},
+	{"rename", "rename small files", 10000, 0, 1, true, 64, ""},
+	{"unlink", "unlink small files", 10000, 0, 1, true, 64, ""},
 }
 
-// setup is one client on one brick.
+// shape is a kind of volume.
+type shape struct {
+	name   string // of -bench.shape
+	title  string
+	bricks int
+	create []string // words of `gluster volume create`, before the bricks
+	up     []string // arguments of `wythe up`
+	words  string   // what it is, for the text above the tables
+}
+
+var shapes = []shape{
+	{"brick", "One brick", 1, nil, []string{"--distribute", "1", "--replica", "1"}, "one brick"},
+	{"replica2", "Replica 2", 2, []string{"replica", "2"}, []string{"--distribute", "1", "--replica", "2"}, "two bricks, each with a copy of everything"},
+	{"2x2", "2 × 2", 4, []string{"replica", "2"}, []string{"--distribute", "2", "--replica", "2"}, "four bricks, two pairs of copies over which names are spread"},
+}
+
+// setup is one client on one volume.
 type setup struct {
-	name   string // "client/brick"
+	name   string // "real client, real brick"
+	pair   string // "real-real"
 	driver string
 	port   int
-	server func() []int // processes of the brick
+	server func() []int // processes of the bricks
+	// Of a mount: where it is, as the Node sees it, and its process.
+	dir    string
+	client int
 }
 
 // sample is one run of one phase.
 type sample struct {
 	seconds, cpu, serverCPU float64
 	rss, serverRSS          int64 // KiB
+	count                   int
+	messages                int // to bricks, where they are counted
 }
 
 func TestBenchmarks(t *testing.T) {
 	testenv.Need(t, "gcc", "pkg-config")
 	testenv.NeedRoot(t)
-	b := newBench(t)
+	p := newPrograms(t)
+	for _, s := range shapes {
+		if listed(*flagShape, s.name) {
+			t.Run(s.name, func(t *testing.T) { benchmark(t, p, s) })
+		}
+	}
+}
+
+func benchmark(t *testing.T, prog programs, s shape) {
+	newBench(t, prog, s).compare()
+}
+
+// compare runs the phases with each of the setups, and writes what came out.
+func (b *bench) compare() {
+	t, phases, s := b.t, b.phases, b.shape
 	reps := 1
 	if *flagLong {
 		reps = *flagReps
@@ -86,7 +145,7 @@ func TestBenchmarks(t *testing.T) {
 	samples := make([][][]sample, len(phases))
 	for rep := range reps {
 		for i, p := range phases {
-			if !wanted(p.name) {
+			if !listed(*flagOnly, p.name) {
 				continue
 			}
 			if samples[i] == nil {
@@ -95,7 +154,7 @@ func TestBenchmarks(t *testing.T) {
 			sums := map[string]string{}
 			for k := range b.setups {
 				k = (k + rep) % len(b.setups) // nobody is always first
-				s, sum := b.run(b.setups[k], p)
+				s, sum := b.do(b.setups[k], p)
 				samples[i][k] = append(samples[i][k], s)
 				sums[b.setups[k].name] = sum
 			}
@@ -105,57 +164,94 @@ func TestBenchmarks(t *testing.T) {
 				}
 			}
 		}
+		if b.sweep != nil {
+			b.sweep()
+		}
 	}
-	table := b.table(samples, reps)
-	t.Log("\n" + table)
-	if *flagLong {
-		if err := os.WriteFile(*flagOut, []byte(table), 0o644); err != nil {
+	r := &results{bench: b, samples: samples, reps: reps}
+	t.Log("\n" + r.tables())
+	if !*flagLong {
+		return
+	}
+	if *flagRaw != "" {
+		if err := r.writeRaw(filepath.Join(*flagRaw, s.name+".txt")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if *flagDoc != "" {
+		if err := r.writeDoc(*flagDoc); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func wanted(name string) bool {
-	return *flagOnly == "" || slices.Contains(strings.Split(*flagOnly, ","), name)
+// listed reports whether name is in a comma-separated list; all are in none.
+func listed(list, name string) bool {
+	return list == "" || slices.Contains(strings.Split(list, ","), name)
+}
+
+// programs are what was built for the run.
+type programs struct{ c, ours, wythe string }
+
+func newPrograms(t *testing.T) programs {
+	dir := t.TempDir()
+	p := programs{filepath.Join(dir, "driver-c"), filepath.Join(dir, "driver-go"), filepath.Join(dir, "wythe")}
+	build(t, "sh", "-c", `gcc -O2 -Wall -o "$0" testdata/driver.c $(pkg-config --cflags --libs glusterfs-api) -lpthread`, p.c)
+	build(t, "go", "build", "-o", p.ours, "./driver")
+	build(t, "go", "build", "-o", p.wythe, "../../cmd/wythe")
+	return p
 }
 
 type bench struct {
 	t      *testing.T
 	g      *testenv.Glusterd
+	shape  shape
 	setups []setup
+	phases []phase
+	do     func(setup, phase) (sample, string) // runs one phase and returns what was read
+	sweep  func()                              // clears up after a repetition, if set
+	last   map[string]time.Time                // when a mount was used last, by pair
 }
 
 const ourPort = 24107
 
-func newBench(t *testing.T) *bench {
-	dir := t.TempDir()
-	c := filepath.Join(dir, "driver-c")
-	build(t, "sh", "-c", `gcc -O2 -Wall -o "$0" testdata/driver.c $(pkg-config --cflags --libs glusterfs-api) -lpthread`, c)
-	ours := filepath.Join(dir, "driver-go")
-	build(t, "go", "build", "-o", ours, "./driver")
-	wythe := filepath.Join(dir, "wythe")
-	build(t, "go", "build", "-o", wythe, "../../cmd/wythe")
-
-	g := testenv.Gluster(t)
-	size := 2048
-	theirDir := testenv.LoopFS(t, "xfs", size) + "/brick"
-	ourDir := testenv.LoopFS(t, "xfs", size) + "/up"
-	g.Volume(t, "data", theirDir)
-	up := g.Start(t, wythe, "up", "--dir", ourDir, "--listen", g.IP, "--port", strconv.Itoa(ourPort), "--allow", "*")
+// newBench starts both volumes. The bricks of a side share one file system.
+func newBench(t *testing.T, prog programs, s shape) *bench {
+	b := &bench{t: t, g: testenv.Gluster(t), shape: s, phases: phases}
+	b.do = b.run
+	size := 2048 * s.bricks
+	theirs := testenv.LoopFS(t, "xfs", size)
+	words := slices.Clone(s.create)
+	var dirs []string
+	for i := range s.bricks {
+		dirs = append(dirs, filepath.Join(theirs, fmt.Sprint("brick", i)))
+	}
+	b.g.Volume(t, "data", append(words, dirs...)...)
+	var theirPids []int
+	for _, dir := range dirs {
+		theirPids = append(theirPids, b.g.BrickPid(t, "data", dir))
+	}
+	their := func() []int { return theirPids }
+	b.setups = []setup{{name: "real client, real brick", pair: "real-real", driver: prog.c, port: 24007, server: their}}
+	if listed(*flagPairs, "our-real") {
+		b.setups = append(b.setups, setup{name: "our client, real brick", pair: "our-real", driver: prog.ours, port: 24007, server: their})
+	}
+	if !listed(*flagPairs, "our-our") && !listed(*flagPairs, "real-our") {
+		return b
+	}
+	args := append([]string{"up", "--dir", testenv.LoopFS(t, "xfs", size) + "/up", "--listen", b.g.IP, "--port", strconv.Itoa(ourPort), "--allow", "*"}, s.up...)
+	up := b.g.Start(t, prog.wythe, args...)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := g.WaitPort(ctx, ourPort); err != nil {
+	if err := b.g.WaitPort(ctx, ourPort); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, g: g}
-	theirs := func() []int { return []int{g.BrickPid(t, "data", theirDir)} }
-	mine := func() []int { return []int{up.Pid} }
-	theirPid := theirs()
-	b.setups = []setup{
-		{"real client, real brick", c, 24007, func() []int { return theirPid }},
-		{"our client, our brick", ours, ourPort, mine},
-		{"our client, real brick", ours, 24007, func() []int { return theirPid }},
-		{"real client, our brick", c, ourPort, mine},
+	our := func() []int { return []int{up.Pid} }
+	if listed(*flagPairs, "real-our") {
+		b.setups = append(b.setups, setup{name: "real client, our brick", pair: "real-our", driver: prog.c, port: ourPort, server: our})
+	}
+	if listed(*flagPairs, "our-our") {
+		b.setups = slices.Insert(b.setups, 1, setup{name: "our client, our brick", pair: "our-our", driver: prog.ours, port: ourPort, server: our})
 	}
 	return b
 }
@@ -167,12 +263,17 @@ func build(t *testing.T, name string, args ...string) {
 	}
 }
 
+// amount is how much of a phase there is to do.
+func (p phase) amount() int {
+	if *flagLong {
+		return max(p.count/max(*flagScale, 1)/p.depth, 1) * p.depth
+	}
+	return p.short
+}
+
 // run does one phase and returns the sample and what the driver read.
 func (b *bench) run(s setup, p phase) (sample, string) {
-	count := p.short
-	if *flagLong {
-		count = p.count / max(*flagScale, 1) / p.depth * p.depth
-	}
+	count := p.amount()
 	dir := "/real"
 	if strings.HasSuffix(s.driver, "-go") {
 		dir = "/ours"
@@ -193,6 +294,7 @@ func (b *bench) run(s setup, p phase) (sample, string) {
 	if _, err := fmt.Sscan(out.String(), &r.seconds, &r.cpu, &r.rss, &sum); err != nil {
 		b.t.Fatalf("%s: %s: driver printed %q", s.name, p.title, out.String())
 	}
+	r.count = count
 	r.serverCPU = cpuOf(b.t, pids) - before
 	r.serverRSS = peakOf(b.t, pids)
 	return r, sum
@@ -230,107 +332,4 @@ func peakOf(t *testing.T, pids []int) int64 {
 		}
 	}
 	return total
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	if n := len(v); n%2 == 0 {
-		return (v[n/2-1] + v[n/2]) / 2
-	}
-	return v[len(v)/2]
-}
-
-// table writes the results: ratios first, then what they cost.
-func (b *bench) table(samples [][][]sample, reps int) string {
-	var w strings.Builder
-	fmt.Fprintf(&w, `# Benchmarks
-
-Every number in the first table is a ratio: the rate of the named pair divided by
-the rate of GlusterFS's own client library (libgfapi %s) on GlusterFS's own
-brick, in the same run. Pairs take turns within each of the %d repetitions; the
-ratio is the median of the repetitions' ratios, with the lowest and highest in
-parentheses. Above 1 we are faster. The targets are 1.0 on every line, and 2.0 on
-metadata lines (marked *) with both ends ours.
-
-One machine with 2 cores runs client and brick, over loopback TCP; bricks are on
-XFS in loop files, volumes have one brick and default options (so the real client
-runs with its write-behind, quick-read, open-behind and md-cache). Nothing is
-synced. Every phase is a process of its own. %sReproduce with:
-
-    make bench
-
-| | our client, our brick | our client, real brick | real client, our brick | target |
-|---|---|---|---|---|
-`, glusterVersion(), reps, scaled())
-	for i, p := range phases {
-		if samples[i] == nil {
-			continue
-		}
-		title, target := p.title, "1.0"
-		if p.meta {
-			title, target = title+" *", "2.0"
-		}
-		fmt.Fprintf(&w, "| %s |", title)
-		for k := 1; k < len(b.setups); k++ {
-			var ratios []float64
-			for rep := range samples[i][0] {
-				ratios = append(ratios, samples[i][0][rep].seconds/samples[i][k][rep].seconds)
-			}
-			fmt.Fprintf(&w, " **%.2f** (%.2f–%.2f) |", median(ratios), slices.Min(ratios), slices.Max(ratios))
-		}
-		fmt.Fprintf(&w, " %s |\n", target)
-	}
-	fmt.Fprintf(&w, `
-What it cost: processor seconds of the client + of the brick, median of the
-repetitions, and the largest resident size of the client process in MiB.
-
-| | real, real | ours, ours | ours, real | real, ours |
-|---|---|---|---|---|
-`)
-	for i, p := range phases {
-		if samples[i] == nil {
-			continue
-		}
-		fmt.Fprintf(&w, "| %s |", p.title)
-		for k := range b.setups {
-			var c, s, r []float64
-			for _, x := range samples[i][k] {
-				c, s, r = append(c, x.cpu), append(s, x.serverCPU), append(r, float64(x.rss)/1024)
-			}
-			fmt.Fprintf(&w, " %.2f + %.2f s, %.0f MiB |", median(c), median(s), slices.Max(r))
-		}
-		fmt.Fprintln(&w)
-	}
-	last := func(k int) int64 {
-		var m int64
-		for i := range samples {
-			if samples[i] != nil {
-				for _, x := range samples[i][k] {
-					m = max(m, x.serverRSS)
-				}
-			}
-		}
-		return m / 1024
-	}
-	fmt.Fprintf(&w, "\nLargest resident size of the brick process over the whole run: real %d MiB, ours %d MiB\n(ours is the whole of `wythe up`, management included).\n", last(0), last(1))
-	if notes, err := os.ReadFile("testdata/notes.md"); err == nil {
-		fmt.Fprintf(&w, "\n%s", notes)
-	}
-	return w.String()
-}
-
-// scaled says that there was less to do than the titles of the lines say.
-func scaled() string {
-	if *flagScale <= 1 {
-		return ""
-	}
-	return fmt.Sprintf("All counts were divided by\n%d in this run. ", *flagScale)
-}
-
-func glusterVersion() string {
-	out, err := exec.Command("glusterfs", "--version").Output()
-	if f := strings.Fields(string(out)); err == nil && len(f) > 1 {
-		return f[1]
-	}
-	return "of the distribution"
 }

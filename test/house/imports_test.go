@@ -17,14 +17,16 @@ var levels = [][]string{
 	{"internal/xdr"},
 	{"internal/rpc"},
 	{"internal/proto"},
-	{"internal/xlator", "internal/volfile", "internal/brickfs", "internal/volserver"}, // see docs/architecture.md
+	{"internal/xlator", "internal/volfile", "internal/brickfs", "internal/volserver", "internal/inodes"}, // see docs/architecture.md
 	{"internal/xlator/*"}, // the translators, each a room of its own
 	{"internal/graph"},
 	{"internal/brick", "internal/mount"}, // graphs at work: a brick process, a mounted volume
 	{"internal/volume"},                  // handles: GFID in, GFID out
-	{"gfapi", "internal/heal", "internal/rebalance"},
+	{"internal/paths"},                   // where a path leads
+	{"gfapi", "internal/heal", "internal/rebalance", "internal/where"},
 	{"internal/manage"},
 	{"internal/gateway/*", "internal/console"},
+	{"internal/mounter"}, // the program around a mount
 	{"internal/cli", "capi"},
 	{"cmd/*"},
 }

@@ -40,6 +40,8 @@ import (
 //   - no user.* attributes on what is neither file nor directory, and no
 //     malformed ACLs (the kernel refuses both),
 //   - locks only through files that are open for reading and writing,
+//   - directories have no times before 1970, which a client of 10.3 does not show
+//     on volumes of several subvolumes,
 //   - no directory is moved below itself, and "." is not removed.
 type generator struct {
 	r     *rand.Rand
@@ -388,7 +390,11 @@ func (g *generator) onAttributes() op {
 		return op{Do: "chown", Path: g.some("fdls"), UID: ids[g.r.IntN(5)], GID: ids[g.r.IntN(5)], As: as}
 	case 4, 5:
 		at := g.r.Int64N(4_000_000_000_000_000_000) - 1_000_000_000_000_000_000
-		return op{Do: "utimes", Path: g.some("fd"), Off: at, Len: at + g.r.Int64N(1e15), As: as}
+		o := op{Do: "utimes", Path: g.some("fd"), Off: at, Len: at + g.r.Int64N(1e15), As: as}
+		if path.Base(o.Path)[0] == 'd' && at < 0 {
+			o.Off, o.Len = o.Off+1e18, o.Len+1e18
+		}
+		return o
 	}
 	return op{Do: "truncate", Path: g.some("ffffd"), Len: g.r.Int64N(150_000), As: as}
 }

@@ -133,6 +133,9 @@ func (l *library) Do(o op) result {
 		if err := v.Chtimes(o.Path, time.Unix(0, o.Off), time.Unix(0, o.Len)); err != nil {
 			return failed(err)
 		}
+		if o.Flags != 0 {
+			return result{}
+		}
 		fi, err := v.Stat(o.Path)
 		if err != nil {
 			return failed(err)
@@ -170,10 +173,15 @@ func (l *library) Do(o op) result {
 	return result{Errno: "no such operation"}
 }
 
-// mayLook looks the names of an op up on behalf of its caller, as the kernel does
-// before anything else. We send one request, and what is wrong with it first, the
-// name or the permission, is for the brick to choose.
+// mayLook is looksFirst for our library.
 func mayLook(v *gfapi.Volume, o op) error {
+	return looksFirst(o, func(p string) error { _, err := v.Lstat(p); return err })
+}
+
+// looksFirst looks the names of an op up on behalf of its caller, as the kernel
+// does before anything else. Libraries send one request, and what is wrong with it
+// first, the name or the permission, is for the brick to choose.
+func looksFirst(o op, lstat func(path string) error) error {
 	if o.As == 0 || !slices.Contains([]string{"unlink", "rmdir", "rename", "mkdir", "symlink", "open"}, o.Do) {
 		return nil
 	}
@@ -182,7 +190,7 @@ func mayLook(v *gfapi.Volume, o op) error {
 		names = append(names, o.To)
 	}
 	for i, p := range names {
-		_, err := v.Lstat(p)
+		err := lstat(p)
 		if errors.Is(err, syscall.EACCES) {
 			return err
 		}

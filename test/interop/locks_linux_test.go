@@ -294,7 +294,8 @@ func (s *lockStage) step(f []string, want string) string {
 	if *updateLocks {
 		limit = time.Now().Add(3 * settle)
 	}
-	var told, ended string
+	var told string
+	var ended []string
 	end := func() string {
 		if p != nil {
 			select {
@@ -315,14 +316,15 @@ func (s *lockStage) step(f []string, want string) string {
 			select {
 			case err := <-w.done:
 				delete(s.waiting, n)
-				ended += fmt.Sprintf("  #%d %s\n", n, lockVerdict(err))
+				ended = append(ended, fmt.Sprintf("  #%d %s\n", n, lockVerdict(err)))
+				slices.Sort(ended) // replies of two connections come in any order
 			default:
 			}
 		}
 		if p != nil {
-			return fmt.Sprintf("  waits as #%d\n", s.number) + told + ended
+			return fmt.Sprintf("  waits as #%d\n", s.number) + told + strings.Join(ended, "")
 		}
-		return head + told + ended
+		return head + told + strings.Join(ended, "")
 	}
 	for time.Now().Before(limit) {
 		if end() == want && !*updateLocks {

@@ -91,8 +91,14 @@ type target interface {
 	Close() error
 }
 
+// What is the matter with an op besides errnos.
+var errNothingOpen = errors.New("nothing open")
+
 func failed(err error) result {
 	var e syscall.Errno
+	if errors.Is(err, errNothingOpen) {
+		return result{Errno: errNothingOpen.Error()}
+	}
 	if errors.As(err, &e) {
 		return result{Errno: unix.ErrnoName(e)}
 	}

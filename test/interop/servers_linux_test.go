@@ -6,22 +6,29 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/wythefs/wythe/internal/manage"
 	"github.com/wythefs/wythe/internal/testenv"
+	"github.com/wythefs/wythe/internal/volfile"
 )
 
-// server is a volume of one brick, served by one side or the other.
+// server is a volume, served by one side or the other.
 type server struct {
 	name   string // "real brick" or "our brick"
 	ours   bool
 	node   *testenv.Node
 	volume string
-	brick  string // directory, the same path for test and Node
+	brick  string // directory of the first brick, the same path for test and Node
 	stop   func(t testing.TB)
+	// What volumes of several bricks have.
+	shape  shape
+	bricks []string
+	start  func(t testing.TB)
+	renew  func(t testing.TB) // makes the volume anew, with other bricks
 	// gluster is set for a real brick.
 	gluster *testenv.Glusterd
 }
@@ -106,19 +113,44 @@ func upMain(args []string) error {
 }
 
 // mount mounts the volume with the real FUSE client. Nothing is cached by the
-// kernel, which would spare the brick's permission checks. Two translators pass
-// through: open-behind answers an open before the brick was asked, so that a
-// refusal comes with the first read or never; md-cache shows the link counts of
-// a second ago.
+// kernel, which would spare the brick's permission checks, and md-cache passes
+// through, which shows the link counts of a second ago. (mount.glusterfs takes
+// one xlator-option.)
 func (s *server) mount(t testing.TB, opts ...string) string {
-	opts = append([]string{"acl", "attribute-timeout=0", "entry-timeout=0"}, opts...)
-	for _, x := range []string{"open-behind", "md-cache"} {
-		opts = append(opts, s.passThrough(x))
-	}
+	opts = append([]string{"acl", "attribute-timeout=0", "entry-timeout=0",
+		"xlator-option=" + s.volume + "-md-cache.pass-through=true"}, opts...)
 	return s.node.Mount(t, s.volume, opts...)
 }
 
-// passThrough is the mount option that switches a translator off.
-func (s *server) passThrough(xlator string) string {
-	return "xlator-option=" + s.volume + "-" + xlator + ".pass-through=true"
+// mountPlain is mount without anything that caches or puts off what applications
+// do, so that other clients see it at once.
+func (s *server) mountPlain(t testing.TB) string {
+	t.Helper()
+	return s.node.MountVolfile(t, s.plainVolfile(t), plainMount...)
+}
+
+// plainMount are the arguments of such a mount.
+var plainMount = []string{"--acl", "--attribute-timeout=0", "--entry-timeout=0", "--direct-io-mode=enable"}
+
+// plainVolfile is a client volfile whose translators keep nothing and put nothing
+// off.
+func (s *server) plainVolfile(t testing.TB) string {
+	t.Helper()
+	return passThrough(t, s.gluster.Volfile(t, s.volume, "trusted-"+s.volume+".tcp-fuse.vol"),
+		"performance/write-behind", "performance/open-behind", "performance/quick-read", "performance/md-cache")
+}
+
+// passThrough is a volfile in which translators of these types do nothing.
+func passThrough(t testing.TB, text string, types ...string) string {
+	t.Helper()
+	f, err := volfile.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range f.Volumes {
+		if slices.Contains(types, v.Type) {
+			v.Set("pass-through", "true")
+		}
+	}
+	return f.String()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"time"
@@ -76,6 +77,9 @@ func (s *system) Do(o op) result {
 		err := unix.UtimesNanoAt(unix.AT_FDCWD, o.Path, []unix.Timespec{unix.NsecToTimespec(o.Off), unix.NsecToTimespec(o.Len)}, 0)
 		if err != nil {
 			return failed(err)
+		}
+		if o.Flags != 0 {
+			return result{}
 		}
 		var st unix.Stat_t
 		if err := unix.Stat(o.Path, &st); err != nil {
@@ -179,9 +183,13 @@ func (s *system) readdir(path string) result {
 	return entryNames(names)
 }
 
+// nameBreak is what stands between the names of a directory in a result: what no
+// name has.
+const nameBreak = "/"
+
 func entryNames(names []string) result {
 	slices.Sort(names)
-	return result{N: int64(len(names)), Text: strings.Join(names, " ")}
+	return result{N: int64(len(names)), Text: strings.Join(names, nameBreak)}
 }
 
 func modeLetter(m os.FileMode) string {
@@ -269,6 +277,8 @@ func (s *system) onFile(o op) result {
 		return done(0, s.record(fd, o.Value))
 	case "lock", "lockwait", "getlk":
 		return s.lock(fd, o)
+	case "die":
+		return done(0, unix.Kill(unix.Getpid(), unix.SIGKILL))
 	}
 	return result{Errno: "no such operation"}
 }
@@ -295,29 +305,67 @@ const (
 	ofdSetlw = 38
 )
 
+// lock sets or asks for a lock: of the open file, or with Name "process" of the
+// process, or with "flock" one of flock(2). A wait gets the signal UID after Mode
+// milliseconds if there is a Mode; without, it goes on whatever signals come.
 func (s *system) lock(fd int, o op) result {
-	lk := unix.Flock_t{Type: int16(o.Flags), Start: o.Off, Len: o.Len}
-	cmd := ofdSetlk
-	switch o.Do {
-	case "lockwait":
-		cmd = ofdSetlw
-	case "getlk":
-		cmd = ofdGetlk
+	call := func() error {
+		lk := unix.Flock_t{Type: int16(o.Flags), Start: o.Off, Len: o.Len}
+		cmds := map[string]int{"lock": ofdSetlk, "lockwait": ofdSetlw, "getlk": ofdGetlk}
+		switch o.Name {
+		case "flock":
+			how := map[int]int{unix.F_RDLCK: unix.LOCK_SH, unix.F_WRLCK: unix.LOCK_EX, unix.F_UNLCK: unix.LOCK_UN}[o.Flags]
+			if o.Do == "lock" {
+				how |= unix.LOCK_NB
+			}
+			return unix.Flock(fd, how)
+		case "process":
+			cmds = map[string]int{"lock": unix.F_SETLK, "lockwait": unix.F_SETLKW, "getlk": unix.F_GETLK}
+		}
+		err := unix.FcntlFlock(uintptr(fd), cmds[o.Do], &lk)
+		if err == nil && o.Do == "getlk" {
+			return found(lockText(int(lk.Type), lk.Start, lk.Len))
+		}
+		return err
+	}
+	if o.Mode != 0 {
+		pid, tid := unix.Getpid(), unix.Gettid()
+		alarm := time.AfterFunc(time.Duration(o.Mode)*time.Millisecond, func() { unix.Tgkill(pid, tid, unix.Signal(o.UID)) })
+		defer alarm.Stop()
 	}
 	for {
-		_, _, e := unix.Syscall(unix.SYS_FCNTL, uintptr(fd), uintptr(cmd), uintptr(unsafe.Pointer(&lk)))
-		if errors.Is(e, unix.EINTR) {
+		err := call()
+		if got, ok := err.(found); ok {
+			return result{Text: string(got)}
+		}
+		if o.Mode == 0 && errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if e != 0 {
-			return failed(e)
+		return done(0, err)
+	}
+}
+
+// found is what GETLK found, in place of an error.
+type found string
+
+func (f found) Error() string { return string(f) }
+
+// interruptible has a signal end system calls with EINTR, which handlers that the
+// runtime sets have the kernel begin again.
+func interruptible(sig unix.Signal) error {
+	signal.Notify(make(chan os.Signal, 1), sig)
+	var act struct {
+		handler, flags, restorer uintptr
+		mask                     uint64
+	}
+	const restart, maskSize = 0x10000000, 8
+	for _, args := range [][2]uintptr{{0, uintptr(unsafe.Pointer(&act))}, {uintptr(unsafe.Pointer(&act)), 0}} {
+		if _, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), args[0], args[1], maskSize, 0, 0); e != 0 {
+			return e
 		}
-		break
+		act.flags &^= restart
 	}
-	if o.Do != "getlk" {
-		return result{}
-	}
-	return result{Text: lockText(int(lk.Type), lk.Start, lk.Len)}
+	return nil
 }
 
 func lockText(kind int, start, length int64) string {

@@ -36,7 +36,8 @@ func together(t *testing.T, s *server) {
 	// The kernel would read what it cached, locks or not.
 	dir := s.mount(t, "direct-io-mode=enable")
 	real := startWorker(t, s.node, dir)
-	vol := mountLibrary(t, s)
+	// Attributes of a second ago would do for the real client, whose mount has none.
+	vol := mountLibrary(t, s, gfapi.WithXlatorOption("*-md-cache", "pass-through", "on"))
 	if err := vol.Mkdir("shared", 0o777); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -228,9 +229,12 @@ type program struct {
 	out *bufio.Reader
 }
 
+var traceSerial atomic.Int32
+
 func startTheirs(t testing.TB, g *testenv.Glusterd, volume, vf string) *program {
 	t.Helper()
-	exe := filepath.Join(g.Dir, "trace")
+	name := fmt.Sprintf("trace%d", traceSerial.Add(1))
+	exe := filepath.Join(g.Dir, name)
 	flags, err := exec.Command("pkg-config", "--cflags", "--libs", "glusterfs-api").Output()
 	if err != nil {
 		testenv.Missing(t, "the headers of libgfapi: %v", err)
@@ -239,11 +243,11 @@ func startTheirs(t testing.TB, g *testenv.Glusterd, volume, vf string) *program 
 	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
-	file := filepath.Join(g.Dir, "trace.vol")
+	file := filepath.Join(g.Dir, name+".vol")
 	if err := os.WriteFile(file, []byte(vf), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := g.Command(context.Background(), exe, volume, file, "/var/log/glusterfs/trace.log")
+	cmd := g.Command(context.Background(), exe, volume, file, "/var/log/glusterfs/"+name+".log")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -22,10 +22,17 @@ import (
 // roleVar. They take the arguments behind "--".
 const roleVar = "WYTHE_INTEROP_ROLE"
 
+// roleBrickProcess keeps its variable, since a brick starts itself again when it
+// goes to the background.
+const roleBrickProcess = "glusterfsd"
+
 var roles = map[string]func(args []string) error{
 	"worker": workerMain,
 	"up":     upMain,
 	"brick":  brickMain,
+
+	roleBrickProcess: brickProcessMain,
+	roleWythe:        wytheMain,
 }
 
 func TestMain(m *testing.M) {
@@ -33,7 +40,9 @@ func TestMain(m *testing.M) {
 	if role == "" {
 		os.Exit(m.Run())
 	}
-	os.Unsetenv(roleVar)
+	if role != roleBrickProcess && role != roleWythe {
+		os.Unsetenv(roleVar)
+	}
 	f := roles[role]
 	if f == nil {
 		fmt.Fprintf(os.Stderr, "no role %q\n", role)
@@ -65,6 +74,9 @@ func workerMain(args []string) error {
 		return err
 	}
 	if err := os.Chdir(args[0]); err != nil {
+		return err
+	}
+	if err := interruptible(unix.SIGUSR1); err != nil {
 		return err
 	}
 	s := newSystem(args[0])

@@ -63,7 +63,7 @@ func upMain(args []string) error {
 	if len(args) > 4 {
 		volume = args[4]
 	}
-	c, err := manage.Up(ctx, manage.UpOptions{Dir: args[0], Listen: args[1], Port: port, Bricks: bricks, Volume: volume})
+	c, err := manage.Up(ctx, manage.UpOptions{Dir: args[0], Listen: args[1], Port: port, Shape: manage.Shape{Distribute: bricks}, Volume: volume})
 	if err != nil {
 		return err
 	}

@@ -309,7 +309,7 @@ func TestGreedyPipeline(t *testing.T) {
 	for range 20 {
 		peak = max(peak, rss(t)-memory)
 		start := time.Now()
-		if _, err := v.Stat("big"); err != nil || time.Since(start) > 500*time.Millisecond {
+		if _, err := v.Stat("big"); err != nil || time.Since(start) > 20*time.Second { // it would wait for ever
 			t.Errorf("another client: %v after %v", err, time.Since(start))
 		}
 		time.Sleep(20 * time.Millisecond) // gives the server time to grow

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -142,7 +141,7 @@ func TestTLS(t *testing.T) {
 	})
 
 	g.MustCLI(t, "volume", "stop", "data")
-	takePlace(t, g)
+	g.TakePlace(t, roleEnv+"=brick", "")
 	g.StartVolume(t, "data")
 	t.Run("our brick", func(t *testing.T) {
 		use(t)
@@ -174,23 +173,4 @@ func TestTLS(t *testing.T) {
 		refused(t, 2*time.Second, server, "data", nil, []string{server, "certificate"}, dial, gfapi.WithTLS(distrust))
 		refused(t, 2*time.Second, server, "data", nil, []string{server}, dial) // without TLS
 	})
-}
-
-// takePlace puts this test binary in the place of glusterfsd in a node. The
-// real program, which goes by three names, stays where it is called by another.
-func takePlace(t testing.TB, g *testenv.Glusterd) {
-	t.Helper()
-	self, err := os.Executable()
-	must(t, err)
-	dir := filepath.Join(g.Dir, "real")
-	must(t, os.MkdirAll(dir, 0o755))
-	program, err := os.ReadFile("/usr/sbin/glusterfsd")
-	must(t, err)
-	for _, name := range []string{"glusterfs", "glusterd"} {
-		must(t, os.WriteFile(filepath.Join(dir, name), program, 0o755))
-	}
-	script := filepath.Join(g.Dir, "glusterfsd")
-	text := fmt.Sprintf("#!/bin/sh\ncase $0 in\n*/glusterfsd) %s=brick exec %s \"$@\";;\nesac\nexec %s/${0##*/} \"$@\"\n", roleEnv, self, dir)
-	must(t, os.WriteFile(script, []byte(text), 0o755))
-	g.Bind(t, script, "/usr/sbin/glusterfsd")
 }

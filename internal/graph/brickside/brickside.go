@@ -3,6 +3,7 @@ package brickside
 import (
 	"github.com/wythefs/wythe/internal/graph"
 	"github.com/wythefs/wythe/internal/xlator/acl"
+	"github.com/wythefs/wythe/internal/xlator/arbiter"
 	"github.com/wythefs/wythe/internal/xlator/barrier"
 	"github.com/wythefs/wythe/internal/xlator/index"
 	"github.com/wythefs/wythe/internal/xlator/iostats"
@@ -20,6 +21,7 @@ import (
 func Registry() graph.Registry {
 	return graph.NewRegistry(
 		posix.Type,
+		arbiter.Type,
 		acl.Type,
 		locks.Type,
 		worm.Type,

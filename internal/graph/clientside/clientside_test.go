@@ -28,7 +28,7 @@ func TestGlusterd(t *testing.T) {
 		{"one.tcp-fuse.vol", nil, nil},
 		{"trusted-one.tcp-fuse.vol", nil, nil},
 		{"trusted-many.tcp-fuse.vol", syscall.ENOTSUP, []string{"features/shard"}},
-		{"trusted-rep.tcp-fuse.vol", syscall.ENOTSUP, []string{"rep-replicate-0", "cluster/replicate"}},
+		{"trusted-rep.tcp-fuse.vol", nil, nil},
 		{"ec.tcp-fuse.vol", syscall.ENOTSUP, []string{"ec-disperse-0", "cluster/disperse"}},
 	} {
 		t.Run(c.file, func(t *testing.T) {

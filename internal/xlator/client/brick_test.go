@@ -28,6 +28,7 @@ type brick struct {
 	t    testing.TB
 	disk fop.Handler
 	mgmt net.Listener
+	from func(network, addr string) (net.Listener, error) // net.Listen, or in another network
 
 	mu        sync.Mutex
 	port      net.Listener // of the brick, nil while it does not run
@@ -54,9 +55,11 @@ var errPass = syscall.Errno(4711)
 
 const volumeID = "8ce336f6-94d2-4181-a3bb-d33f3e12a289"
 
-func newBrick(t testing.TB) *brick {
-	b := &brick{t: t, disk: mem.NewFS(nil), creds: map[string]rpc.Cred{}}
-	b.mgmt = listen(t)
+func newBrick(t testing.TB) *brick { return newBrickAt(t, net.Listen) }
+
+func newBrickAt(t testing.TB, from func(network, addr string) (net.Listener, error)) *brick {
+	b := &brick{t: t, from: from, disk: mem.NewFS(nil), creds: map[string]rpc.Cred{}}
+	b.mgmt = b.listen()
 	portmap := &rpc.Program{Name: "Gluster Portmap", Number: proto.ProgPortmap, Version: proto.VersPortmap, Procs: []rpc.Proc{
 		proto.PortmapPortByBrick: {Handle: b.portByBrick},
 	}}
@@ -67,13 +70,15 @@ func newBrick(t testing.TB) *brick {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func listen(t testing.TB) net.Listener {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func (b *brick) listen() net.Listener {
+	l, err := b.from("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	return l
 }
+
+func listen(t testing.TB) net.Listener { return (&brick{t: t, from: net.Listen}).listen() }
 
 func serve(t testing.TB, s *rpc.Server, l net.Listener) {
 	done := make(chan struct{})
@@ -118,7 +123,7 @@ func (b *brick) intercept(f func(fop.Request) (fop.Reply, error)) {
 
 // start starts the brick, on a port of its own each time and without any fds.
 func (b *brick) start() {
-	l := listen(b.t)
+	l := b.listen()
 	procs := make([]rpc.Proc, fop.OpCount)
 	for op := range procs {
 		procs[op] = rpc.Proc{Handle: b.fop}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -26,11 +25,14 @@ type Client struct {
 	set    atomic.Pointer[settings]
 	moved  chan struct{} // the port of the brick has changed
 
+	leaf, leaves int // for the offsets of directories
+
 	link    atomic.Pointer[link]  // the brick, while it is up
 	why     atomic.Pointer[error] // why link is nil
 	locking atomic.Bool           // some file may have had a lock; until then a flush is ours to answer
 
-	late sync.WaitGroup // goroutines that wait for replies nobody waits for
+	late  sync.WaitGroup // goroutines that wait for replies nobody waits for
+	waits lockWaits
 
 	mu       sync.Mutex
 	files    map[*openFile]struct{} // to open again after a reconnect
@@ -55,6 +57,7 @@ var (
 	_ xlator.Reconfigurer = (*Client)(nil)
 	_ xlator.Closer       = (*Client)(nil)
 	_ xlator.Dumper       = (*Client)(nil)
+	_ xlator.Caller       = (*Client)(nil)
 )
 
 var errNotYet = errors.New("not connected yet")
@@ -65,7 +68,8 @@ func New(cfg xlator.Config) (fop.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", cfg.Name, err, syscall.EINVAL)
 	}
-	c := &Client{name: cfg.Name, log: cfg.Log, notify: cfg.Notify, env: cfg.Env, files: make(map[*openFile]struct{}), moved: make(chan struct{}, 1)}
+	c := &Client{name: cfg.Name, log: cfg.Log, notify: cfg.Notify, env: cfg.Env, files: make(map[*openFile]struct{}), moved: make(chan struct{}, 1),
+		leaf: cfg.Leaf, leaves: cfg.Leaves}
 	if c.log == nil {
 		c.log = slog.Default()
 	}
@@ -108,21 +112,6 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Dump writes the state of the connection.
-func (c *Client) Dump(w io.Writer) {
-	s := c.set.Load()
-	c.mu.Lock()
-	files, connects := len(c.files), c.connects
-	c.mu.Unlock()
-	l := c.link.Load()
-	fmt.Fprintf(w, "brick=%s\nconnected=%t\nconnects=%d\nopen-files=%d\n", s.brick(), l != nil, connects, files)
-	if l != nil && l.rpc != nil {
-		st := l.rpc.Stats()
-		fmt.Fprintf(w, "fop-version=%d\ncalls=%d\nreplies=%d\noutstanding=%d\nbytes-sent=%d\nbytes-received=%d\n",
-			l.vers, st.Calls, st.Replies, st.Outstanding, st.BytesSent, st.BytesReceived)
-	}
-}
-
 // Do carries out a fop on the brick.
 func (c *Client) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
 	k, reply, err := c.begin(ctx, req)
@@ -136,7 +125,7 @@ func (c *Client) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
 func (c *Client) Start(ctx context.Context, req fop.Request) fop.Pending {
 	if l := c.link.Load(); l != nil && l.local != nil {
 		if s, ok := l.local.(fop.Starter); ok && !needsOwner(req) {
-			return &localPending{c, l, s.Start(ctx, req)}
+			return &localPending{c, l, s.Start(ctx, c.offsetDown(req))}
 		}
 		return fop.Start(ctx, fop.HandlerFunc(c.Do), req)
 	}
@@ -163,6 +152,7 @@ type call struct {
 	ctx  context.Context
 	req  fop.Request
 	fds  proto.FdRefs
+	held held
 	rpc  rpc.Request
 	cred rpc.Cred
 	own  [8]byte
@@ -189,6 +179,7 @@ func (c *Client) begin(ctx context.Context, req fop.Request) (*call, fop.Reply, 
 		return nil, &fop.CommonReply{}, nil // is between a server and its bricks
 	}
 	if l == nil {
+		c.unheard(ctx, req)
 		return nil, nil, c.down(op)
 	}
 	if l.local != nil {
@@ -202,14 +193,18 @@ func (c *Client) begin(ctx context.Context, req fop.Request) (*call, fop.Reply, 
 	if set.noDirect {
 		req = withoutDirect(req)
 	}
-	fds, err := c.numbers(ctx, l, req)
+	fds, hs, err := c.numbers(ctx, l, req)
 	if err != nil {
+		c.letGo(hs)
 		return nil, nil, err
 	}
 	switch r := req.(type) {
+	case *fop.Readdir, *fop.Readdirp:
+		req = c.offsetDown(req)
 	case *fop.Flush:
 		// All that a brick does at a flush is to drop the owner's locks.
 		if !c.locking.Load() {
+			c.letGo(hs)
 			return nil, &fop.CommonReply{}, nil
 		}
 	case *fop.Lk, *fop.Lease:
@@ -219,7 +214,9 @@ func (c *Client) begin(ctx context.Context, req fop.Request) (*call, fop.Reply, 
 			c.locking.Store(true)
 		}
 	}
-	return c.send(ctx, l, set, req, fds), nil, nil
+	k := c.send(ctx, l, set, req, fds)
+	k.held = hs
+	return k, nil, nil
 }
 
 // keyLockinfo is what moves locks from one graph's files to another's.
@@ -334,8 +331,11 @@ func withoutDirect(req fop.Request) fop.Request {
 
 // Wait waits for the reply and ends the call's life.
 func (k *call) Wait() (fop.Reply, error) {
+	if key, ok := lockWaitOf(k.req); ok {
+		return k.waitForLock(key)
+	}
 	if acquires(k.req) && k.ctx.Done() != nil {
-		return k.waitOrReturn()
+		return k.waitOrReturn(nil)
 	}
 	reply, err := k.sent.Wait(k.ctx)
 	return k.finish(reply, err)
@@ -344,9 +344,11 @@ func (k *call) Wait() (fop.Reply, error) {
 // finish decodes the reply and does what belongs to it.
 func (k *call) finish(raw rpc.Reply, err error) (fop.Reply, error) {
 	reply, err := k.decode(&raw, err)
-	err = k.c.after(k, reply, err)
+	c, hs := k.c, k.held
+	err = c.after(k, reply, err)
 	*k = call{}
 	calls.Put(k)
+	c.letGo(hs)
 	return reply, err
 }
 
@@ -383,6 +385,7 @@ func (k *call) decode(raw *rpc.Reply, err error) (fop.Reply, error) {
 	if !aliased {
 		raw.Release()
 	}
+	k.c.offsetsUp(reply)
 	return reply, opErr
 }
 

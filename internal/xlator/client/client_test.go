@@ -705,3 +705,35 @@ func Benchmark4K(b *testing.B) {
 		})
 	}
 }
+
+// TestReleaseOvertakesNothing: the number of an open file is given back only
+// when all requests that carry it are on their way.
+func TestReleaseOvertakesNothing(t *testing.T) {
+	l := &link{}
+	f := &openFile{}
+	h := newHandle(f, l, 7)
+	f.at.Store(h)
+	c := &Client{files: map[*openFile]struct{}{f: {}}}
+	fd := &fop.Fd{}
+	fd.Set(c, f)
+	num, got, err := c.number(t.Context(), l, fop.OpWrite, fd)
+	if num != 7 || got != h || err != nil {
+		t.Fatalf("number: %d, %v, %v", num, got, err)
+	}
+	c.forget(nil, f) // of another connection: sends nothing
+	if n := h.holds.Load(); n != 2 {
+		t.Fatalf("%d holds on a number of another connection, want both", n)
+	}
+	if !h.hold() {
+		t.Error("a number that is in use cannot be held")
+	}
+	for h.holds.Add(-1) > 0 {
+	}
+	if h.hold() {
+		t.Error("a number that was given back can be used again")
+	}
+	num, got, err = c.number(t.Context(), l, fop.OpWrite, fd)
+	if num != -2 || got != nil || err != nil {
+		t.Errorf("a write behind the release goes to %d, %v, %v; want it without a number", num, got, err)
+	}
+}

@@ -93,6 +93,7 @@ func (c *Client) serve(ctx context.Context, l *link, up chan bool) (err error) {
 			c.mu.Unlock()
 		}
 		if was != nil && ctx.Err() == nil {
+			c.notify(fop.Event{Kind: fop.EventNoticesLost, From: c.name, Err: err})
 			c.notify(fop.Event{Kind: fop.EventChildDown, From: c.name, Err: err})
 		}
 	}()
@@ -224,7 +225,10 @@ func (c *Client) open(ctx context.Context, s *settings, l *link, port int, secur
 	xid := c.xid
 	c.mu.Unlock()
 	d.ClientOptions = rpc.ClientOptions{
-		FirstXID: xid, FrameTimeout: s.frameTimeout, PingTimeout: s.pingTimeout, WriteTimeout: s.pingTimeout,
+		FirstXID: xid, FrameTimeout: s.frameTimeout, WriteTimeout: s.pingTimeout,
+		// A server that dies just after an answer is known to be dead after
+		// one and a half times the timeout.
+		PingTimeout: s.pingTimeout, PingInterval: s.pingTimeout / 2,
 		OnCallback: func(cb *rpc.Callback) { c.callback(up, cb) }, OnCall: c.env.OnCall, Log: c.log,
 	}
 	switch {
@@ -281,6 +285,12 @@ func (c *Client) dial(ctx context.Context, d rpc.DialOptions) (*rpc.Client, erro
 	conn, err := c.env.Dial(ctx, d.Network, d.Address)
 	if err != nil {
 		return nil, err
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if err := d.Tune(tcp); err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("options of the connection: %w", err)
+		}
 	}
 	if d.TLS != nil {
 		secure := tls.Client(conn, d.TLS)

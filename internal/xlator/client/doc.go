@@ -26,6 +26,8 @@
 //     With strict-locks locks are not even asked for again.
 //   - A fop whose context ends returns at once. What it may have acquired on the
 //     brick by then, a lock or an open file, is given back when the reply comes.
+//     The wait for a posix lock is taken from the brick's queue first, which may
+//     take a round trip; if the lock was granted by then, the fop has succeeded.
 //   - Locks that wait have no time limit but that of their context.
 //
 // # Locks

@@ -28,10 +28,45 @@ type openFile struct {
 	locks  lockTable
 }
 
-// handle is the number of an open file, good for one connection.
+// handle is the number of an open file, good for one connection. The brick gives
+// a released number to the next file, so RELEASE must not overtake a request with
+// the number, neither here nor on the brick: a request holds the handle until it
+// has been answered, and the last holder releases.
 type handle struct {
-	l   *link
-	num int64
+	f     *openFile
+	l     *link
+	num   int64
+	holds atomic.Int32 // 1 for the openFile's own
+}
+
+func newHandle(f *openFile, l *link, num int64) *handle {
+	h := &handle{f: f, l: l, num: num}
+	h.holds.Store(1)
+	return h
+}
+
+// hold reports false if the number has been given back.
+func (h *handle) hold() bool {
+	for {
+		n := h.holds.Load()
+		if n == 0 {
+			return false
+		}
+		if h.holds.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// held are the handles of a request.
+type held [2]*handle
+
+func (c *Client) letGo(hs held) {
+	for _, h := range hs {
+		if h != nil && h.holds.Add(-1) == 0 {
+			c.sendRelease(h.l, h.f.gfid, h.f.dir, h.num)
+		}
+	}
 }
 
 // retryOpen is at which use opening again is tried again after it failed.
@@ -50,41 +85,42 @@ func anonymous(op fop.Op) bool {
 	return false
 }
 
-// numbers finds what stands for the open files of a request on the wire.
-func (c *Client) numbers(ctx context.Context, l *link, req fop.Request) (refs proto.FdRefs, err error) {
+// numbers finds what stands for the open files of a request on the wire. What it
+// holds must be let go of once the request has been answered.
+func (c *Client) numbers(ctx context.Context, l *link, req fop.Request) (refs proto.FdRefs, hs held, err error) {
 	a, b, n := proto.Fds(req)
 	if n > 0 {
-		refs.A, err = c.number(ctx, l, req.Op(), a)
+		refs.A, hs[0], err = c.number(ctx, l, req.Op(), a)
 	}
 	if n > 1 && err == nil {
-		refs.B, err = c.number(ctx, l, req.Op(), b)
+		refs.B, hs[1], err = c.number(ctx, l, req.Op(), b)
 	}
-	return refs, err
+	return refs, hs, err
 }
 
-func (c *Client) number(ctx context.Context, l *link, op fop.Op, fd *fop.Fd) (int64, error) {
+func (c *Client) number(ctx context.Context, l *link, op fop.Op, fd *fop.Fd) (int64, *handle, error) {
 	if fd == nil {
-		return proto.FdAnonymous, nil
+		return proto.FdAnonymous, nil, nil
 	}
 	f, _ := fd.Get(c).(*openFile)
 	if f == nil {
 		if anonymous(op) {
-			return proto.FdAnonymous, nil
+			return proto.FdAnonymous, nil, nil
 		}
-		return 0, fmt.Errorf("%v: %v is not open on brick %s: %w", op, fd.GFID, c.set.Load().brick(), ebadfd)
+		return 0, nil, fmt.Errorf("%v: %v is not open on brick %s: %w", op, fd.GFID, c.set.Load().brick(), ebadfd)
 	}
-	if h := f.at.Load(); h != nil && h.l == l {
-		return h.num, nil
+	if h := f.at.Load(); h != nil && h.l == l && h.hold() {
+		return h.num, h, nil
 	}
 	return c.recover(ctx, l, op, f)
 }
 
 // recover handles the use of a file that the brick does not have open.
-func (c *Client) recover(ctx context.Context, l *link, op fop.Op, f *openFile) (int64, error) {
+func (c *Client) recover(ctx context.Context, l *link, op fop.Op, f *openFile) (int64, *handle, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if h := f.at.Load(); h != nil && h.l == l {
-		return h.num, nil
+	if h := f.at.Load(); h != nil && h.l == l && h.hold() {
+		return h.num, h, nil
 	}
 	if f.lost == nil && !f.closed {
 		if f.tries%retryOpen == 0 {
@@ -92,16 +128,16 @@ func (c *Client) recover(ctx context.Context, l *link, op fop.Op, f *openFile) (
 		}
 		f.tries++
 	}
-	if h := f.at.Load(); h != nil && h.l == l {
-		return h.num, nil
+	if h := f.at.Load(); h != nil && h.l == l && h.hold() {
+		return h.num, h, nil
 	}
 	switch {
 	case f.lost != nil:
-		return 0, fmt.Errorf("%v: %v: %w: %w", op, f.gfid, ebadfd, f.lost)
-	case anonymous(op) && !f.closed && len(f.locks) == 0:
-		return proto.FdAnonymous, nil
+		return 0, nil, fmt.Errorf("%v: %v: %w: %w", op, f.gfid, ebadfd, f.lost)
+	case anonymous(op) && (f.closed || len(f.locks) == 0):
+		return proto.FdAnonymous, nil, nil
 	}
-	return 0, fmt.Errorf("%v: %v could not be opened again on brick %s: %w", op, f.gfid, c.set.Load().brick(), ebadfd)
+	return 0, nil, fmt.Errorf("%v: %v could not be opened again on brick %s: %w", op, f.gfid, c.set.Load().brick(), ebadfd)
 }
 
 // opened remembers an open file.
@@ -111,7 +147,7 @@ func (c *Client) opened(l *link, fd *fop.Fd, gfid fop.GFID, flags uint32, dir bo
 		return
 	}
 	f := &openFile{gfid: gfid, flags: flags, dir: dir}
-	f.at.Store(&handle{l, num})
+	f.at.Store(newHandle(f, l, num))
 	c.mu.Lock()
 	c.files[f] = struct{}{}
 	c.mu.Unlock()
@@ -131,7 +167,7 @@ func (c *Client) forget(l *link, f *openFile) {
 	h := f.at.Swap(nil)
 	f.mu.Unlock()
 	if h != nil && h.l == l {
-		c.sendRelease(l, f.gfid, f.dir, h.num)
+		c.letGo(held{h})
 	}
 }
 
@@ -242,7 +278,7 @@ func (c *Client) reopenOne(ctx context.Context, l *link, f *openFile) {
 		c.sendRelease(l, f.gfid, f.dir, r.RemoteFd)
 		return
 	}
-	f.at.Store(&handle{l, r.RemoteFd})
+	f.at.Store(newHandle(f, l, r.RemoteFd))
 }
 
 // lose makes a file unusable. f.mu must be held.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/wythefs/wythe/internal/fop"
 	"github.com/wythefs/wythe/internal/proto"
@@ -146,12 +147,36 @@ func TestGlusterFops(t *testing.T) {
 		if _, err := c.Do(bg, &fop.Flush{GFID: file.GFID, Fd: file, Header: lock.Header}); err != nil {
 			t.Error(err)
 		}
-		eventually(t, "the lock that came too late is returned", func() bool {
-			third := *lock
-			third.Cred.Owner, third.Flock.Owner = "thirdone", "thirdone"
-			_, err := c.Do(bg, &third)
-			return err == nil
-		})
+		third := *lock
+		third.Cred.Owner, third.Flock.Owner = "thirdone", "thirdone"
+		if _, err := c.Do(bg, &third); err != nil {
+			t.Errorf("the wait that was given up had the lock: %v", err)
+		}
+		// Of two waits of a process for one range one is given up, the other goes on.
+		stays := make(chan error, 1)
+		go func() {
+			still := *try
+			still.Cred.Owner, still.Flock.Owner = "stillone", "stillone"
+			_, err := other.Do(bg, &still)
+			stays <- err
+		}()
+		ctx, cancel = context.WithCancel(bg)
+		waiting = other.Start(ctx, try)
+		time.AfterFunc(100*time.Millisecond, cancel)
+		if _, err := waiting.Wait(); fop.Errno(err) != syscall.ECANCELED {
+			t.Error(err)
+		}
+		select {
+		case err := <-stays:
+			t.Errorf("the other wait has ended: %v", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+		if _, err := c.Do(bg, &fop.Flush{GFID: file.GFID, Fd: file, Header: third.Header}); err != nil {
+			t.Error(err)
+		}
+		if err := <-stays; err != nil {
+			t.Errorf("the other wait: %v", err)
+		}
 		// What another client does is heard.
 		if _, err := c.Do(bg, &fop.Stat{GFID: file.GFID}); err != nil {
 			t.Error(err)

@@ -16,8 +16,9 @@ func (c *Client) doLocal(ctx context.Context, l *link, req fop.Request) (fop.Rep
 		req = fop.WithXData(req, h.XData)
 		req.Head().Cred.Owner = string(binary.LittleEndian.AppendUint32(nil, uint32(h.Cred.PID)))
 	}
-	reply, err := l.local.Do(ctx, req)
+	reply, err := l.local.Do(ctx, c.offsetDown(req))
 	l.check(err)
+	c.offsetsUp(reply)
 	return reply, err
 }
 
@@ -46,5 +47,6 @@ type localPending struct {
 func (p *localPending) Wait() (fop.Reply, error) {
 	reply, err := p.p.Wait()
 	p.l.check(err)
+	p.c.offsetsUp(reply)
 	return reply, err
 }

@@ -127,6 +127,7 @@ func (c *Client) after(k *call, reply fop.Reply, err error) error {
 		if f := c.file(r.Fd); f != nil {
 			f.mu.Lock()
 			f.locks = f.locks.drop(&r.Cred)
+			c.unlockAnew(k.ctx, k.l, f, r)
 			f.mu.Unlock()
 		}
 	case *fop.Lk:
@@ -156,8 +157,12 @@ func (c *Client) afterLk(k *call, r *fop.Lk, err error) error {
 		return err
 	}
 	f.locks = f.locks.set(heldBy(r))
+	if r.Flock.Type == fop.LockUnlock {
+		c.unlockAnew(k.ctx, k.l, f, r)
+		return err
+	}
 	h := f.at.Load()
-	if r.Flock.Type == fop.LockUnlock || h == nil || h.l == k.l {
+	if h == nil || h.l == k.l {
 		return err
 	}
 	// Granted by a connection that has ended since, and the file has been
@@ -169,21 +174,60 @@ func (c *Client) afterLk(k *call, r *fop.Lk, err error) error {
 	return nil
 }
 
-// waitOrReturn waits for a fop that acquires something. If its context ends
-// first, what the brick grants later is given back.
-func (k *call) waitOrReturn() (fop.Reply, error) {
-	type result struct {
-		raw rpc.Reply
-		err error
+// unheard keeps account of locks that are given up while the brick is away: they
+// are not acquired again. Whoever has the file on other bricks too is told that
+// the lock is gone, and nobody would ever unlock it here.
+func (c *Client) unheard(ctx context.Context, req fop.Request) {
+	switch r := req.(type) {
+	case *fop.Lk:
+		if f := c.file(r.Fd); f != nil && sets(r) && r.Flock.Type == fop.LockUnlock {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.locks = f.locks.set(heldBy(r))
+			c.unlockAnew(ctx, nil, f, r)
+		}
+	case *fop.Flush:
+		if f := c.file(r.Fd); f != nil {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.locks = f.locks.drop(&r.Cred)
+			c.unlockAnew(ctx, nil, f, r)
+		}
 	}
+}
+
+// unlockAnew repeats an unlock or a flush that was meant for the connection l if
+// the file has been opened on a later one by now, and its locks acquired there.
+// f.mu must be held.
+func (c *Client) unlockAnew(ctx context.Context, l *link, f *openFile, req fop.Request) {
+	h := f.at.Load()
+	if h == nil || h.l == l || h.l.rpc.Err() != nil || !h.hold() {
+		return
+	}
+	defer c.letGo(held{h})
+	if _, err := c.send(ctx, h.l, c.set.Load(), req, proto.FdRefs{A: h.num}).plain(); err != nil && !errors.Is(err, syscall.ENOTCONN) {
+		c.log.Warn("cannot give up a lock that was acquired again", "fop", req.Op(), "gfid", f.gfid, "brick", c.set.Load().brick(), "err", err)
+	}
+}
+
+// rawReply is a reply that has not been decoded, or why there is none.
+type rawReply struct {
+	raw rpc.Reply
+	err error
+}
+
+// waitOrReturn waits for a fop that acquires something. If its context ends
+// first, what the brick grants later is given back. The wait for a posix lock has
+// a key; the brick is asked to end it.
+func (k *call) waitOrReturn(key *waitKey) (fop.Reply, error) {
 	c := k.c
-	done := make(chan result, 1)
+	done := make(chan rawReply, 1)
 	sent, ctx := k.sent, k.ctx
 	c.late.Add(1)
 	go func() {
 		defer c.late.Done()
 		raw, err := sent.Wait(context.Background())
-		done <- result{raw, err}
+		done <- rawReply{raw, err}
 	}()
 	select {
 	case r := <-done:
@@ -191,6 +235,15 @@ func (k *call) waitOrReturn() (fop.Reply, error) {
 	case <-ctx.Done():
 	}
 	op := k.req.Op()
+	if key != nil {
+		if r, ok := k.interrupt(*key, done); ok {
+			reply, err := k.finish(r.raw, r.err)
+			if err != nil {
+				return nil, c.failed(op, context.Cause(ctx))
+			}
+			return reply, nil // it was granted just before
+		}
+	}
 	k.req = fop.WithXData(k.req, nil) // the request is the caller's again
 	k.req.Head().Cred.Groups = nil
 	k.ctx = context.Background()
@@ -198,13 +251,14 @@ func (k *call) waitOrReturn() (fop.Reply, error) {
 	go func() {
 		defer c.late.Done()
 		r := <-done
-		l, req, refs := k.l, k.req, k.fds
+		l, req, refs, hs := k.l, k.req, k.fds, k.held
 		reply, err := k.decode(&r.raw, r.err)
 		*k = call{}
 		calls.Put(k)
 		if err == nil {
 			c.giveBack(l, req, refs, reply)
 		}
+		c.letGo(hs)
 	}()
 	return nil, c.failed(op, context.Cause(ctx))
 }

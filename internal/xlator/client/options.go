@@ -29,7 +29,7 @@ var optionTable = []xlator.Option{
 	{Key: "volume-id"},
 	{Key: "volfile-key"},
 	{Key: "process-name"},
-	{Key: "ping-timeout", Kind: xlator.KindDuration, Default: "42", Max: 1013},
+	{Key: "ping-timeout", Kind: xlator.KindDuration, Default: "10", Max: 1013}, // GlusterFS: 42
 	{Key: "frame-timeout", Kind: xlator.KindDuration, Default: "1800", Max: 86400},
 	{Key: "send-gids", Kind: xlator.KindBool, Default: "on"},
 	{Key: "strict-locks", Kind: xlator.KindBool, Default: "off"},
@@ -39,12 +39,12 @@ var optionTable = []xlator.Option{
 	{Key: "tcp-window-size", Kind: xlator.KindSize, Max: 1048576},
 	{Key: "transport-type", Default: "tcp", OneOf: []string{"tcp", "socket", "unix", "tcp,rdma"}},
 	{Key: "transport.address-family", OneOf: []string{"inet", "inet6", "inet/inet6", "unix"}},
-	{Key: "transport.tcp-user-timeout", Kind: xlator.KindDuration, Max: 1013},
+	{Key: "transport.tcp-user-timeout", Kind: xlator.KindDuration, Default: "10", Max: 1013}, // GlusterFS: 42; 0: the system's
 	{Key: "transport.socket.connect-path", Kind: xlator.KindPath},
 	{Key: "transport.socket.keepalive", Kind: xlator.KindBool, Default: "on"},
-	{Key: "transport.socket.keepalive-time", Kind: xlator.KindDuration, Default: "20"},
+	{Key: "transport.socket.keepalive-time", Kind: xlator.KindDuration, Default: "5"}, // GlusterFS: 20
 	{Key: "transport.socket.keepalive-interval", Kind: xlator.KindDuration, Default: "2"},
-	{Key: "transport.socket.keepalive-count", Kind: xlator.KindInt, Default: "9"},
+	{Key: "transport.socket.keepalive-count", Kind: xlator.KindInt, Default: "3"}, // GlusterFS: 9
 	{Key: "transport.socket.nodelay", Kind: xlator.KindBool, Default: "on"},
 	{Key: "transport.window-size", Kind: xlator.KindSize},
 	{Key: "transport.socket.ssl-enabled", Kind: xlator.KindBool, Default: "off"},
@@ -115,7 +115,7 @@ func parse(o xlator.Options) (*settings, error) {
 		keepIdle:     o.Duration("transport.socket.keepalive-time", 0),
 		keepInterval: o.Duration("transport.socket.keepalive-interval", 0),
 		keepCount:    int(o.Int("transport.socket.keepalive-count", 0)),
-		userTimeout:  o.Duration("transport.tcp-user-timeout", 0),
+		userTimeout:  o.Duration("transport.tcp-user-timeout", rpc.DefaultUserTimeout),
 		window:       int(o.Size("tcp-window-size", o.Size("transport.window-size", 0))),
 		delay:        !o.Bool("transport.socket.nodelay", true),
 	}

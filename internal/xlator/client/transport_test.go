@@ -112,7 +112,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 	var dump strings.Builder
 	c.Dump(&dump)
-	if !strings.Contains(dump.String(), "connected=true\n") || !strings.Contains(dump.String(), "fop-version=400\n") {
+	if !strings.Contains(dump.String(), "connected=1\n") || !strings.Contains(dump.String(), "fop_version=400\n") {
 		t.Errorf("dump:\n%s", dump.String())
 	}
 }

@@ -29,6 +29,14 @@ type Options struct {
 	Locks bool
 	// Devices: character and block nodes can be made.
 	Devices bool
+	// Distributed: files of one directory lie on several bricks, and so does the
+	// directory. A reply about a file then has the directory's attributes of one
+	// brick, a listing has no attributes of directories, and the end of a listing
+	// may be known only with the next page.
+	Distributed bool
+	// WriteBehind: a write may be answered before it is done, and then without
+	// attributes.
+	WriteBehind bool
 	// Skip names cases that cannot apply, each with the reason.
 	Skip map[string]string
 }
@@ -239,14 +247,15 @@ func (s *suite) touch(dir fop.GFID, name, data string) fop.GFID {
 
 func (s *suite) openFile(g fop.GFID, flags uint32) *fop.Fd {
 	s.Helper()
-	fd, err := s.tryOpen(g, flags)
+	fd, err := s.tryOpen(g, flags, false)
 	s.ok(err, "open")
 	return fd
 }
 
-func (s *suite) tryOpen(g fop.GFID, flags uint32) (*fop.Fd, error) {
+// tryOpen opens a file; now asks for the brick's word.
+func (s *suite) tryOpen(g fop.GFID, flags uint32, now bool) (*fop.Fd, error) {
 	fd := &fop.Fd{GFID: g, Flags: flags, PID: s.cred.PID}
-	_, err := fop.Call(s.ctx, s.h, &fop.Open{Header: s.head(), GFID: g, Flags: flags, Fd: fd})
+	_, err := fop.Call(s.ctx, s.h, &fop.Open{Header: s.head(), GFID: g, Flags: flags, Fd: fd, Now: now})
 	if err == nil {
 		s.open = append(s.open, fd)
 	}

@@ -113,6 +113,12 @@ func readdirpCase(s *suite) {
 	}
 	for name, e := range all {
 		a := s.mustLookup(d, name)
+		if s.opts.Distributed && a.IsDir() && e.Stat.GFID == a.GFID && e.Stat.Fmt() == a.Fmt() && e.Ino == a.Ino {
+			continue
+		}
+		if s.opts.WriteBehind && e.Stat.IsZero() {
+			continue // still being written: it must be looked up
+		}
 		if e.Stat.GFID != a.GFID || e.Stat.Size != a.Size || e.Stat.Mode != a.Mode || e.Stat.Nlink != a.Nlink || e.Ino != a.Ino {
 			s.Errorf("%s is listed as %+v, lookup says %+v", name, e.Stat, a)
 		}
@@ -130,7 +136,7 @@ func readdirEmptyCase(s *suite) {
 	d := s.mkdir(fop.RootGFID, "d")
 	fd := s.opendir(d)
 	r := s.page(fd, 0, 4096, false)
-	if !r.EOF || len(r.Entries) > 2 {
+	if !r.EOF && !s.opts.Distributed || len(r.Entries) > 2 {
 		s.Errorf("an empty directory has %d entries, EOF %v", len(r.Entries), r.EOF)
 	}
 	if len(r.Entries) > 0 {

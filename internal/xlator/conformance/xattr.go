@@ -200,7 +200,7 @@ func lookupXDataCase(s *suite) {
 	fd := s.create(fop.RootGFID, "f")
 	g := fd.GFID
 	s.write(fd, 0, "contents")
-	_, err := s.setxattr(g, 0, pair("user.one", "1"), pair("user.two", "2"), pair("trusted.glusterfs.dht", "0123456789abcdef"))
+	_, err := s.setxattr(g, 0, pair("user.one", "1"), pair("user.two", "2"), pair("trusted.some.state", "0123456789abcdef"))
 	s.ok(err, "setxattr")
 	ask := func(pairs ...fop.Pair) *fop.Dict {
 		s.Helper()
@@ -209,8 +209,8 @@ func lookupXDataCase(s *suite) {
 		return r.XData
 	}
 	num := func(key string, n uint64) fop.Pair { return fop.Pair{Key: key, Val: fop.Uint(n)} }
-	x := ask(num("trusted.glusterfs.dht", 16), num("user.none", 0), num(fop.KeyContent, 8))
-	if string(x.Bytes("trusted.glusterfs.dht")) != "0123456789abcdef" || x.Has("user.none") || x.Has("user.one") {
+	x := ask(num("trusted.some.state", 16), num("user.none", 0), num(fop.KeyContent, 8))
+	if string(x.Bytes("trusted.some.state")) != "0123456789abcdef" || x.Has("user.none") || x.Has("user.one") {
 		s.Errorf("asked for one xattr, got %v", x.Pairs())
 	}
 	if v, ok := x.Get(fop.KeyContent); !ok || string(v.Bytes()) != "contents" {
@@ -242,7 +242,7 @@ func createXattrsCase(s *suite) {
 	s.open = append(s.open, fd)
 	s.xattrIs(g, "trusted.ec.config", []byte("12345678"))
 	d := fop.NewGFID()
-	_, err = fop.Call(s.ctx, s.h, &fop.Mkdir{Header: s.newHead(d, pair("trusted.glusterfs.dht.test", "0123456789abcdef")), Parent: fop.RootGFID, Name: "d", Mode: 0o755})
+	_, err = fop.Call(s.ctx, s.h, &fop.Mkdir{Header: s.newHead(d, pair("trusted.glusterfs.test", "0123456789abcdef")), Parent: fop.RootGFID, Name: "d", Mode: 0o755})
 	s.ok(err, "mkdir")
-	s.xattrIs(d, "trusted.glusterfs.dht.test", []byte("0123456789abcdef"))
+	s.xattrIs(d, "trusted.glusterfs.test", []byte("0123456789abcdef"))
 }

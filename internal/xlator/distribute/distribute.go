@@ -1,31 +1,13 @@
-// Package distribute is the translator "cluster/distribute" (GlusterFS 10.3,
-// xlators/cluster/dht): it spreads the names of a directory over its
-// subvolumes.
-//
-// As yet it takes exactly one subvolume and refuses more. On one subvolume
-// GlusterFS lets nearly everything pass, and so does this package. What is left
-// to do, so that bricks look the same and a volume can grow later:
-//
-//   - A new directory gets the layout xattr trusted.glusterfs.dht that gives
-//     all hashes to the one subvolume (layout.go). The root gets none, and no
-//     directory gets trusted.glusterfs.dht.mds.
-//   - Getxattr and Fgetxattr never show trusted.glusterfs.dht and its kin. They
-//     can be set and removed, as in GlusterFS on one subvolume.
-//   - "dht.subvol.status" is answered here.
-//   - A rename carries both names in changelog.rename-op for a brick's change
-//     log. GlusterFS leaves that out for directories; a request does not say
-//     what it renames, and bricks make nothing of it there.
-//   - Offsets of directories, pathinfo and node-uuid pass untouched, and linkto
-//     files show as what they are.
-//
-// Read next: layout.go.
 package distribute
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/wythefs/wythe/internal/fop"
@@ -41,123 +23,281 @@ var Type = xlator.Type{
 	MaxChildren: -1,
 }
 
+// Keys of xattrs and of xdata.
 const (
+	keyMDS          = "trusted.glusterfs.dht.mds"
+	keyCommitHash   = "trusted.glusterfs.dht.commithash"
+	keyProtect      = "trusted.glusterfs.protect.writes"
+	keyPreopParent  = "glusterfs.preop.parent.key"
+	keyPreopFailed  = "glusterfs.preop.check.failed"
+	keyUnlinkLinkto = "unlink-only-if-dht-linkto-file"
+	keyUnlinkOpenFd = "dont-unlink-for-open-fd"
+	keyDontAccount  = "glusters.marker.dont-account"
+	keyForceReplace = "force-replace"
+	keyModeInXattr  = "dht-get-mode-in-xattr"
+	keyNoDirs       = "readdir-filter-directories"
+	keyInternalCtx  = "glusterfs.internal-ctx"
+	keySyncXattrs   = "sync_backend_xattrs"
+	keyDeemStatfs   = "ignore-deem-statfs"
 	keySubvolStatus = "dht.subvol.status"
 	keyRenameOp     = "changelog.rename-op"
 )
 
+// distribute is the translator over two or more subvolumes.
 type distribute struct {
-	child fop.Handler
+	name   string
+	log    *slog.Logger
+	tell   func(fop.Event)
+	subs   []*subvol // in the order of the volfile
+	byName []*subvol // in the order of their names
+	leaves int       // of the graph
+	set    atomic.Pointer[settings]
+
+	objects objects
+	ups     atomic.Uint64 // counts CHILD_UP; a layout from before is looked up again
+	commit  atomic.Uint64 // the volume's commit hash, as a lookup of the root said last; see commitKnown
+	asked   atomic.Int64  // when the subvolumes were last asked how full they are, Unix nanoseconds
+	dirs    dirNames
+	names   names
+	opens   atomic.Uint64 // counts opens of files and new destinations, see openFile
+	changes atomic.Uint64 // counts changes that begin and end; see page
+	late    sync.WaitGroup
+
+	mu    sync.Mutex
+	heard int   // subvolumes that said whether they are up
+	rank  int64 // of the subvolume that came up last
+	up    bool  // what the parents were told
 }
+
+// subvol is one subvolume.
+type subvol struct {
+	fop.Handler
+	index             int    // in the order of the volfile
+	name              string // part of the format on disk
+	firstLeaf, leaves int
+	heard             bool         // under distribute.mu
+	rank              atomic.Int64 // when it came up, among the others; 0 while it is down
+	usage             atomic.Pointer[usage]
+}
+
+func (s *subvol) isUp() bool { return s.rank.Load() != 0 }
+
+func (s *subvol) String() string { return s.name }
+
+// Start begins a fop on the subvolume.
+func (s *subvol) Start(ctx context.Context, req fop.Request) fop.Pending {
+	return fop.Start(ctx, s.Handler, req)
+}
+
+var (
+	_ fop.Starter         = (*distribute)(nil)
+	_ xlator.Notified     = (*distribute)(nil)
+	_ xlator.Reconfigurer = (*distribute)(nil)
+	_ xlator.Closer       = (*distribute)(nil)
+	_ xlator.Dumper       = (*distribute)(nil)
+)
 
 // New makes the translator.
 func New(c xlator.Config) (fop.Handler, error) {
-	if n := len(c.Children); n != 1 {
-		return nil, fmt.Errorf("%d subvolumes: distribute over more than one is not implemented yet; use a volume of one brick: %w",
-			n, syscall.ENOTSUP)
+	switch len(c.Children) {
+	case 0:
+		return nil, fmt.Errorf("%s: no subvolumes: %w", c.Name, syscall.EINVAL)
+	case 1:
+		return &single{name: c.Name, below: c.Children[0].Name, child: c.Children[0].Handler}, nil
 	}
-	return &distribute{child: c.Children[0].Handler}, nil
+	d := &distribute{name: c.Name, log: c.Log, tell: c.Notify, leaves: c.Leaves}
+	if d.log == nil {
+		d.log = slog.Default()
+	}
+	if d.tell == nil {
+		d.tell = func(fop.Event) {}
+	}
+	for i, ch := range c.Children {
+		d.subs = append(d.subs, &subvol{Handler: ch.Handler, index: i, name: ch.Name, firstLeaf: ch.FirstLeaf, leaves: ch.Leaves})
+	}
+	d.byName = slices.Clone(d.subs)
+	slices.SortFunc(d.byName, func(a, b *subvol) int { return strings.Compare(a.name, b.name) })
+	for i := 1; i < len(d.byName); i++ {
+		if d.byName[i].name == d.byName[i-1].name {
+			return nil, fmt.Errorf("%s: subvolume %s stands there twice: %w", c.Name, d.byName[i].name, syscall.EINVAL)
+		}
+	}
+	d.objects.init()
+	return d, d.Reconfigure(c.Options)
 }
 
-// Reconfigure takes any options: on one subvolume none has an effect.
-func (d *distribute) Reconfigure(xlator.Options) error { return nil }
+// Reconfigure takes new options.
+func (d *distribute) Reconfigure(o xlator.Options) error {
+	s, err := d.parse(o)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.name, err)
+	}
+	d.set.Store(s)
+	return nil
+}
 
+// Close waits for what answers did not wait for.
+func (d *distribute) Close() error {
+	d.late.Wait()
+	return nil
+}
+
+// ChildEvent hears that a subvolume came or went. The parents hear that this
+// one is up when all subvolumes have said what they are, so that the first
+// lookup of the root does not take one that still connects for one that is
+// down.
+func (d *distribute) ChildEvent(child string, ev fop.Event) {
+	s := d.subvolume(child)
+	if s == nil {
+		d.tell(ev)
+		return
+	}
+	switch ev.Kind {
+	case fop.EventChildUp, fop.EventChildDown, fop.EventChildConnecting, fop.EventAuthFailed:
+	default:
+		d.tell(ev)
+		return
+	}
+	d.mu.Lock()
+	was := d.up
+	if !s.heard {
+		s.heard = true
+		d.heard++
+	}
+	if ev.Kind == fop.EventChildUp {
+		d.rank++
+		s.rank.CompareAndSwap(0, d.rank)
+		d.ups.Add(1)
+	} else {
+		s.rank.Store(0)
+	}
+	any := slices.ContainsFunc(d.subs, (*subvol).isUp)
+	d.up = any && d.heard == len(d.subs)
+	now := d.up
+	d.mu.Unlock()
+
+	if ev.Kind == fop.EventChildUp {
+		d.learnUsage(context.Background(), s)
+	}
+	switch {
+	case now && (!was || ev.Kind == fop.EventChildUp):
+		d.tell(fop.Event{Kind: fop.EventChildUp, From: d.name})
+	case was && !now, ev.Kind == fop.EventAuthFailed, ev.Kind == fop.EventChildConnecting && !now:
+		d.tell(ev)
+	}
+}
+
+// subvolume finds a subvolume by name, nil if there is none.
+func (d *distribute) subvolume(name string) *subvol {
+	for _, s := range d.subs {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// leaf finds the subvolume above a leaf of the graph, nil if there is none.
+func (d *distribute) leaf(n int) *subvol {
+	for _, s := range d.subs {
+		if n >= s.firstLeaf && n < s.firstLeaf+s.leaves {
+			return s
+		}
+	}
+	return nil
+}
+
+// firstUp is the subvolume that has been up for longest, nil if none is.
+func (d *distribute) firstUp() *subvol {
+	var first *subvol
+	var least int64
+	for _, s := range d.subs {
+		if r := s.rank.Load(); r != 0 && (first == nil || r < least) {
+			first, least = s, r
+		}
+	}
+	return first
+}
+
+// allUp reports whether no subvolume is down.
+func (d *distribute) allUp() bool {
+	for _, s := range d.subs {
+		if !s.isUp() {
+			return false
+		}
+	}
+	return true
+}
+
+// Do carries out a fop.
 func (d *distribute) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
+	if fop.Changes(req) {
+		d.changes.Add(1)
+		defer d.changes.Add(1)
+	}
 	switch r := req.(type) {
+	case *fop.Lookup:
+		return reply(d.lookup(ctx, r))
 	case *fop.Mkdir:
-		return d.mkdir(ctx, r)
-	case *fop.Rename:
-		return d.rename(ctx, r)
-	case *fop.Getxattr:
-		if r.Name == keySubvolStatus {
-			return subvolStatus(), nil
+		return reply(d.mkdir(ctx, r))
+	case *fop.Rmdir:
+		return reply(d.rmdir(ctx, r))
+	}
+	return d.fileFop(ctx, req)
+}
+
+// reply makes an interface of a typed reply without making a non-nil one of
+// nil.
+func reply[R any, P interface {
+	*R
+	fop.Reply
+}](r P, err error) (fop.Reply, error) {
+	if r == nil {
+		return nil, err
+	}
+	return r, err
+}
+
+// su are the credentials of what this translator does on its own behalf, with
+// an owner of locks or none.
+func su(owner string) fop.Cred {
+	return fop.Cred{PID: fop.PIDNoRootSquash, Owner: owner}
+}
+
+// asSu is a header of su with these extra keys.
+func asSu(x *fop.Dict) fop.Header { return fop.Header{Cred: su(""), XData: x} }
+
+// behind runs f after the answer; Close waits for it.
+func (d *distribute) behind(ctx context.Context, f func(context.Context)) {
+	d.late.Add(1)
+	go func() {
+		defer d.late.Done()
+		f(context.WithoutCancel(ctx))
+	}()
+}
+
+// each begins the request that mk makes for every one of subs and waits for
+// all. mk may return nil to leave one out; got is called for the others, in
+// their order.
+func each[R fop.Reply](ctx context.Context, subs []*subvol, mk func(*subvol) fop.RequestFor[R], got func(*subvol, R, error)) {
+	var few [8]fop.Pending
+	pend := few[:0]
+	for _, s := range subs {
+		var p fop.Pending
+		if req := mk(s); req != nil {
+			p = s.Start(ctx, req)
 		}
-		reply, err := fop.Call(ctx, d.child, r)
-		return conceal(reply, r.Name, err)
-	case *fop.Fgetxattr:
-		if r.Name == keySubvolStatus {
-			return subvolStatus(), nil
+		pend = append(pend, p)
+	}
+	for i, p := range pend {
+		if p == nil {
+			continue
 		}
-		reply, err := fop.Call(ctx, d.child, r)
-		return conceal(reply, r.Name, err)
-	}
-	return d.child.Do(ctx, req)
-}
-
-// Start passes on what needs nothing done to its reply, so that a caller can
-// have many requests in flight.
-func (d *distribute) Start(ctx context.Context, req fop.Request) fop.Pending {
-	switch req.(type) {
-	case *fop.Mkdir, *fop.Rename, *fop.Getxattr, *fop.Fgetxattr:
-		return fop.Start(ctx, fop.HandlerFunc(d.Do), req)
-	}
-	return fop.Start(ctx, d.child, req)
-}
-
-func (d *distribute) mkdir(ctx context.Context, r *fop.Mkdir) (fop.Reply, error) {
-	if !r.XData.Has(fop.KeyGFIDReq) {
-		return nil, fmt.Errorf("mkdir %q: no %s in the request: %w", r.Name, fop.KeyGFIDReq, syscall.EPERM)
-	}
-	q := *r
-	q.XData = r.XData.With(fop.XattrDHT, fop.Bytes(whole.append(nil)))
-	return d.child.Do(ctx, &q)
-}
-
-func (d *distribute) rename(ctx context.Context, r *fop.Rename) (fop.Reply, error) {
-	q := *r
-	q.XData = r.XData.With(keyRenameOp, fop.Bytes(renameOp(r)))
-	return d.child.Do(ctx, &q)
-}
-
-// renameOp is the value of changelog.rename-op as a C struct on x86: both
-// parents, both lengths with NUL, the names with NUL. It is as long as the
-// struct, padded to 44 bytes, and the names together; so four NULs follow.
-func renameOp(r *fop.Rename) []byte {
-	b := make([]byte, 0, 44+len(r.OldName)+len(r.NewName)+2)
-	b = append(b, r.OldParent[:]...)
-	b = append(b, r.NewParent[:]...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.OldName)+1))
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.NewName)+1))
-	b = append(b, r.OldName...)
-	b = append(b, 0)
-	b = append(b, r.NewName...)
-	return b[:cap(b)]
-}
-
-func subvolStatus() fop.Reply {
-	d := fop.NewDict(fop.Pair{Key: keySubvolStatus, Val: fop.Bytes([]byte("1\x00"))})
-	return &fop.XattrReply{Dict: d, Size: 2}
-}
-
-// concealed are the xattrs in which a volume keeps its layout.
-func concealed(key string) bool {
-	return key == fop.XattrDHT || strings.HasPrefix(key, fop.XattrDHT+".")
-}
-
-// conceal takes the layout's xattrs out of a reply.
-func conceal(reply *fop.XattrReply, name string, err error) (fop.Reply, error) {
-	if err != nil || reply == nil {
-		if reply == nil {
-			return nil, err
+		rep, err := p.Wait()
+		r, ok := rep.(R)
+		if !ok && err == nil {
+			err = fmt.Errorf("%s answered with %T: %w", subs[i].name, rep, syscall.EPROTO)
 		}
-		return reply, err
+		got(subs[i], r, err)
 	}
-	hide := false
-	for _, p := range reply.Dict.Pairs() {
-		hide = hide || concealed(p.Key)
-	}
-	if !hide {
-		return reply, nil
-	}
-	if concealed(name) {
-		return nil, fmt.Errorf("getxattr %s: kept for the volume itself: %w", name, syscall.ENODATA)
-	}
-	q := *reply
-	q.Dict = fop.NewDict()
-	for _, p := range reply.Dict.Pairs() {
-		if !concealed(p.Key) {
-			q.Dict.Append(p.Key, p.Val)
-		}
-	}
-	return &q, nil
 }

@@ -91,7 +91,20 @@ func (n *birth) own(mode uint32, rdev uint64) error {
 	if statObj(n.o, &st) == nil && st.Uid == n.h.Cred.UID && st.Gid == n.gid {
 		return nil // chown would only cost a transaction
 	}
-	return n.b.setOwner(n.o, int(n.h.Cred.UID), int(n.gid))
+	if err := n.b.setOwner(n.o, int(n.h.Cred.UID), int(n.gid)); err != nil {
+		return err
+	}
+	// chown(2) cleared these bits of a file. Setgid comes back if the caller could
+	// have made it for that group himself.
+	special := mode & (unix.S_ISUID | unix.S_ISGID)
+	if c := &n.h.Cred; c.UID != 0 && !c.InGroup(n.gid) && mode&unix.S_IXGRP != 0 {
+		special &^= unix.S_ISGID
+	}
+	if mode&unix.S_IFMT != unix.S_IFREG || special == 0 {
+		return nil
+	}
+	n.at("mode")
+	return n.b.setMode(n.o, mode&0o7777&^(unix.S_ISUID|unix.S_ISGID)|special)
 }
 
 // dress sets the attributes that come before the GFID. Failures are only

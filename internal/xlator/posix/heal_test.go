@@ -5,6 +5,7 @@ package posix
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,17 +40,20 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("readdirp of an entry without gfid: %+v", e)
 		}
 	}
-	for until := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		l, err := call(r, &fop.Lookup{Header: r.head(0, gfidReq(g)), Parent: fop.RootGFID, Name: "half"})
-		if err == nil {
-			if l.Stat.GFID != g || l.Stat.Nlink != 1 {
-				t.Fatalf("%+v", l.Stat)
+	// It is asked until the object is old enough: that takes a second, of its own clock.
+	adopt := func(name string, g fop.GFID) fop.Iatt {
+		for until := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			l, err := call(r, &fop.Lookup{Header: r.head(0, gfidReq(g)), Parent: fop.RootGFID, Name: name})
+			if err == nil {
+				return l.Stat
 			}
-			break
+			if time.Now().After(until) {
+				t.Fatalf("%s: %v", name, err)
+			}
 		}
-		if time.Now().After(until) {
-			t.Fatal(err)
-		}
+	}
+	if st := adopt("half", g); st.GFID != g || st.Nlink != 1 {
+		t.Fatalf("%+v", st)
 	}
 	must(r, &fop.Stat{GFID: g})
 	key, value := brickfs.BackPointer(fop.RootGFID, "half")
@@ -57,8 +61,8 @@ func TestAdopt(t *testing.T) {
 		t.Errorf("back-pointer %q", v)
 	}
 	d := fop.NewGFID()
-	if l := r.lookup(fop.RootGFID, "halfdir", gfidReq(d)); l.Stat.GFID != d {
-		t.Fatalf("%+v", l.Stat)
+	if st := adopt("halfdir", d); st.GFID != d {
+		t.Fatalf("%+v", st)
 	}
 	r.create(d, "f", "x")
 }
@@ -263,4 +267,57 @@ func TestCreateBrick(t *testing.T) {
 	}
 	s.Brick.Close()
 	must(r, &fop.Release{Fd: fd})
+}
+
+// TestHealerRename: a file loses names, one after the other, by being renamed to
+// one name in the self-heal daemon's directory. For everybody else a rename
+// between two names of a file does nothing.
+func TestHealerRename(t *testing.T) {
+	r := newRig(t)
+	anon := r.mkdir(fop.RootGFID, ".glusterfs-anonymous-inode-x")
+	d := r.mkdir(fop.RootGFID, "d")
+	f := r.create(d, "a", "x")
+	for _, name := range []string{"b", "c"} {
+		must(r, &fop.Link{GFID: f, Parent: d, Name: name})
+	}
+	move := func(pid int32, from fop.GFID, name string) *fop.RenameReply {
+		t.Helper()
+		h := r.head(0)
+		h.Cred.PID = pid
+		return must(r, &fop.Rename{Header: h, OldParent: from, OldName: name, NewParent: anon, NewName: f.String()})
+	}
+	check := func(links uint32, want ...string) {
+		t.Helper()
+		var got []string
+		for _, name := range []string{"a", "b", "c"} {
+			if _, err := os.Lstat(filepath.Join(r.dir, "d", name)); err == nil {
+				got = append(got, name)
+			}
+			key, _ := brickfs.BackPointer(d, name)
+			var b [256]byte
+			n, err := unix.Lgetxattr(r.handlePath(f), key, b[:])
+			if (err == nil && n > 0) != slices.Contains(want, name) {
+				t.Errorf("back-pointer to %s: %q, %v", name, b[:max(n, 0)], err)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("names %q, want %q", got, want)
+		}
+		if st := must(r, &fop.Stat{GFID: f}).Stat; st.Nlink != links {
+			t.Errorf("%d links, want %d", st.Nlink, links)
+		}
+	}
+	move(fop.PIDSelfHeal, d, "a")
+	check(3, "b", "c")
+	move(1000, d, "b")
+	check(3, "b", "c")
+	if st := move(fop.PIDSelfHeal, d, "b").Stat; st.Nlink != 2 || st.GFID != f {
+		t.Errorf("reply %+v", st)
+	}
+	check(2, "c")
+	move(fop.PIDSelfHeal, d, "c")
+	check(1)
+	// The very same name is not another one.
+	move(fop.PIDSelfHeal, anon, f.String())
+	check(1)
 }

@@ -74,12 +74,15 @@ func (b *Brick) addName(o brickfs.Obj, parent fop.GFID, name string) error {
 	}
 	key, value := brickfs.BackPointer(parent, name)
 	err := b.attrs.Set(o, key, []byte(value), unix.XATTR_CREATE)
-	if err == syscall.EEXIST {
-		err = nil
+	switch err {
+	case nil, syscall.EEXIST:
+		return nil
+	case syscall.ENOSPC, syscall.E2BIG, syscall.ERANGE:
+		// ext4 has room for a few dozen. The name is good without.
+		b.warn("no room for the back-pointer", parent, name, err)
+		return nil
 	}
-	if err != nil {
-		b.warn("cannot set the back-pointer", parent, name, err)
-	}
+	b.warn("cannot set the back-pointer", parent, name, err)
 	return err
 }
 

@@ -83,10 +83,13 @@ func (b *Brick) rename(r *fop.Rename) (*fop.RenameReply, error) {
 	switch {
 	case to.here && same(&from.st, &to.st):
 		// Two names of one object: rename(2) does nothing, and so do we.
+		if r.Cred.PID == fop.PIDSelfHeal && !isDir(&from.st) && (from.dir != to.dir || from.name != to.name) {
+			err = b.dropName(&from)
+		}
 	case isDir(&from.st):
 		err = b.renameDir(&from, &to)
 	default:
-		err = b.renameFile(&from, &to)
+		err = b.renameFile(r, &from, &to)
 	}
 	if err != nil {
 		return nil, err
@@ -116,7 +119,7 @@ func (b *Brick) rename(r *fop.Rename) (*fop.RenameReply, error) {
 	return reply, nil
 }
 
-func (b *Brick) renameFile(from, to *side) error {
+func (b *Brick) renameFile(r *fop.Rename, from, to *side) error {
 	if to.here && isDir(&to.st) {
 		return syscall.EISDIR
 	}
@@ -142,14 +145,31 @@ func (b *Brick) renameFile(from, to *side) error {
 	b.addName(to.o, to.dir.gfid, to.name)
 	if to.here {
 		b.at("rename.victim")
-		b.buryFile(to)
+		b.buryFile(r, to)
 	}
 	return nil
 }
 
+// dropName takes a name away from a file that has another. A self-heal daemon puts
+// a file that must lose a name here into a directory of its own, under its gfid,
+// for a while. It takes "done" for just that and forgets the name; but when the
+// file is there already, because it has lost another name not long before,
+// rename(2) does nothing, and the name would stay for good.
+func (b *Brick) dropName(s *side) error {
+	s.in.handle.Lock() // other names must not come or go now
+	defer s.in.handle.Unlock()
+	b.countLink(s.o, s.dir.gfid, -1)
+	b.at("rename.oldname")
+	if err := b.removeName(s.o, s.dir.gfid, s.name); err != nil {
+		b.warn("cannot remove the back-pointer", s.in.gfid, s.name, err)
+	}
+	b.at("rename.entry")
+	return unix.Unlinkat(s.dir.fd, s.name, 0)
+}
+
 // buryFile does to the file that a rename has replaced what unlink does to one
 // that loses a name.
-func (b *Brick) buryFile(v *side) {
+func (b *Brick) buryFile(r *fop.Rename, v *side) {
 	g := v.in.gfid
 	if g.IsZero() {
 		return
@@ -158,6 +178,8 @@ func (b *Brick) buryFile(v *side) {
 		left := brickfs.At(b.meta, brickfs.Handle(g))
 		b.removeName(left, v.dir.gfid, v.name)
 		b.countLink(left, v.dir.gfid, -1)
+		// GlusterFS 10.3 leaves the ctime of its other names as it was.
+		b.touch(left, v.in, &r.Time, r.Time.Flags&fop.TimeCtime)
 		return
 	}
 	b.attrs.Forget(brickfs.At(b.meta, brickfs.Handle(g)))

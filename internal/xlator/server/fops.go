@@ -71,9 +71,16 @@ func (s *session) resolve(req fop.Request, fd proto.FdRefs) (h held, err error) 
 		b = &h.b.Fd
 	}
 	proto.SetFds(req, a, b)
-	// An open file is what it was opened as, whatever else the message names;
-	// in version 330 some messages have no GFID.
+	// An open file is what it was opened as. In version 330 some messages have
+	// no GFID; one that names another object comes late, to a number that has
+	// been given to another file since. Not so with directories: to see whether
+	// the one that a rename would replace is empty, a client of 10.3 opens that and
+	// lists it in the name of the one that is renamed.
 	if g, _ := object(req); g != nil && a != nil {
+		if !g.IsZero() && *g != a.GFID && !a.Dir {
+			h.put(s)
+			return held{}, syscall.EBADF
+		}
 		*g = a.GFID
 	}
 	if q, ok := req.(*fop.CopyFileRange); ok {

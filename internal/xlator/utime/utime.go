@@ -12,6 +12,11 @@
 // times that it replied (Setxattr of "set-ctime-mdata" as pid -13).
 //
 // A time that a caller put into a request's Header is replaced.
+//
+// GlusterFS 10.3's client stamps fewer fops: no setxattr, no discard, no
+// copy_file_range and no open that truncates, and a fallocate for atime in place
+// of ctime, so that files keep times which POSIX has move. Its bricks record what
+// they are told.
 package utime
 
 import (
@@ -68,8 +73,6 @@ const (
 	made    = fop.TimeAtime | fop.TimeCtime | fop.TimeMtime | fop.TimeParentCtime | fop.TimeParentMtime
 	moved   = fop.TimeCtime | fop.TimeParentCtime | fop.TimeParentMtime
 	written = fop.TimeMtime | fop.TimeCtime
-	// reserved has no ctime in GlusterFS 10.3.
-	reserved = fop.TimeMtime | fop.TimeAtime
 )
 
 func (u *utime) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
@@ -107,11 +110,18 @@ func (u *utime) stamp(req fop.Request) fop.Request {
 		q.Time = u.at(fop.TimeAtime)
 		return &q
 	case *fop.Open:
-		if conf.noatime {
+		var flags uint32
+		if !conf.noatime {
+			flags = fop.TimeAtime
+		}
+		if r.Flags&fop.OTrunc != 0 {
+			flags |= written
+		}
+		if flags == 0 {
 			return req
 		}
 		q := *r
-		q.Time = u.at(fop.TimeAtime)
+		q.Time = u.at(flags)
 		return &q
 	case *fop.Opendir:
 		if conf.noatime {
@@ -177,11 +187,27 @@ func (u *utime) stampOther(req fop.Request) fop.Request {
 		return &q
 	case *fop.Fallocate:
 		q := *r
-		q.Time = u.at(reserved)
+		q.Time = u.at(written)
 		return &q
 	case *fop.Zerofill:
 		q := *r
-		q.Time = u.at(reserved)
+		q.Time = u.at(written)
+		return &q
+	case *fop.Discard:
+		q := *r
+		q.Time = u.at(written)
+		return &q
+	case *fop.CopyFileRange:
+		q := *r
+		q.Time = u.at(written)
+		return &q
+	case *fop.Setxattr:
+		q := *r
+		q.Time = u.at(fop.TimeCtime)
+		return &q
+	case *fop.Fsetxattr:
+		q := *r
+		q.Time = u.at(fop.TimeCtime)
 		return &q
 	case *fop.Removexattr:
 		q := *r
