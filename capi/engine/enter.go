@@ -31,6 +31,7 @@ func wythe_start(h *C.struct_wythe_host) C.int {
 		return C.WYTHE_ABI
 	}
 	host = h
+	handles.begin(uint32(C.wythe_host_generation(h)))
 	// Nothing of the application's reads this log; a volume has its own.
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	go take()

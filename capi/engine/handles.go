@@ -2,11 +2,7 @@
 
 package main
 
-import (
-	"crypto/rand"
-	"encoding/binary"
-	"sync"
-)
+import "sync"
 
 // A handle is what C gets as glfs_t *, glfs_fd_t * and glfs_object_t *. It is no
 // address, and no valid one, so that none is ever followed by mistake: what it
@@ -14,7 +10,7 @@ import (
 // process before a fork is recognized.
 //
 //	bit 62         set
-//	bits 50 to 61  a random number of this engine
+//	bits 50 to 61  the engine's generation, which no process before a fork has
 //	bits 28 to 49  counts the uses of the slot
 //	bits 0 to 27   the slot
 type handle = int64
@@ -27,7 +23,7 @@ const (
 )
 
 // handles are all that are valid.
-var handles = newTable()
+var handles table
 
 type table struct {
 	epoch int64 // the bits that all handles have
@@ -42,11 +38,10 @@ type slot struct {
 	val any
 }
 
-func newTable() *table {
-	var b [2]byte
-	rand.Read(b[:])
-	n := int64(binary.LittleEndian.Uint16(b[:]) & 0xfff)
-	return &table{epoch: 1<<62 | n<<(slotBits+useBits)}
+// begin sets what tells the handles of this engine from those of others, before
+// there are any.
+func (t *table) begin(generation uint32) {
+	t.epoch = 1<<62 | int64(generation&0xfff)<<(slotBits+useBits)
 }
 
 // add returns a new handle for val; 0 if there are too many.

@@ -44,6 +44,8 @@ wythe_call *wythe_take(void)
 
 int wythe_host_abi(struct wythe_host *host) { return (int)host->abi; }
 
+uint32_t wythe_host_generation(struct wythe_host *host) { return host->generation; }
+
 void wythe_host_io(struct wythe_host *host, int64_t function, int32_t old, int64_t fd, int64_t ret, int32_t err, void *pre, void *post, int64_t data)
 {
 	host->io(function, old, fd, ret, err, pre, post, data);

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-#define WYTHE_ABI 2
+#define WYTHE_ABI 3
 
 /* On whose behalf a call is made. It belongs to the calling thread. */
 struct wythe_who {
@@ -92,6 +92,8 @@ struct glfs_stat;
 /* What the engine calls in the shim, on threads of its own. */
 struct wythe_host {
 	uint32_t abi;
+	/* Tells the engine from those of the processes before a fork. */
+	uint32_t generation;
 	/* Calls the callback of an _async function. */
 	void (*io)(int64_t function, int32_t old, int64_t fd, int64_t ret, int32_t err, void *pre, void *post, int64_t data);
 	/* Calls a glfs_upcall_cbk. */

@@ -24,7 +24,6 @@ _Static_assert(sizeof(struct page) <= 4096, "a page");
 
 static struct page *page;
 static struct wythe_engine engine;
-static int loads; /* in this process and its ancestors */
 
 static struct page *the_page(void)
 {
@@ -126,7 +125,7 @@ static int load(void)
 		return ELIBACC;
 	}
 	int fd = -1;
-	if (loads > 0 && (fd = copied_path(path, sizeof path)) < 0) {
+	if (engine.generation > 0 && (fd = copied_path(path, sizeof path)) < 0) {
 		fprintf(stderr, "libgfapi: cannot copy the engine %s, which a forked process needs: %m\n", path);
 		return ELIBACC;
 	}
@@ -148,8 +147,7 @@ static int load(void)
 	engine.queue = mode && strcmp(mode, "queue") == 0;
 	if (mode && *mode && !engine.queue && strcmp(mode, "enter") != 0)
 		fprintf(stderr, "libgfapi: WYTHE_GFAPI_MODE is \"%s\"; it is \"enter\" (the default) or \"queue\"\n", mode);
-	engine.generation++;
-	loads++;
+	wythe_host.generation = (uint32_t)++engine.generation;
 	int abi = start(&wythe_host);
 	if (abi != 0) {
 		fprintf(stderr, "libgfapi: %s is of another version (%d, want %d)\n", path, abi, WYTHE_ABI);

@@ -182,7 +182,7 @@ static void recall(int64_t function, const void *lease, int64_t data)
 		t->inside--;
 }
 
-struct wythe_host wythe_host = {WYTHE_ABI, io, upcall, recall};
+struct wythe_host wythe_host = {WYTHE_ABI, 0, io, upcall, recall};
 
 /* What threads set for themselves. */
 

@@ -72,6 +72,7 @@ static void __attribute__((noreturn)) child(glfs_t *inherited, glfs_fd_t *fd, in
 	MUST(glfs_read(fd, b, 1, 0) == -1 && errno == EBADF);
 	MUST(glfs_close(fd) == -1 && errno == EBADF);
 	glfs_t *fs = mount_volume();
+	MUST(fs != inherited);
 	MUST(glfs_stat(inherited, "/", &st) == -1 && errno == EINVAL);
 	MUST(glfs_read(fd, b, 1, 0) == -1 && errno == EBADF);
 	struct job jobs[3];

@@ -317,6 +317,10 @@ func TestUp(t *testing.T) {
 		testenv.Wait(t, 60*time.Second, dir+" works again", func() bool {
 			return os.WriteFile(l.Path(dir+"/after"), []byte("back"), 0o644) == nil
 		})
+		testenv.Wait(t, 60*time.Second, dir+"/f is readable again", func() bool { // maybe on the other pair
+			_, err := os.ReadFile(l.Path(dir + "/f"))
+			return err == nil
+		})
 		l.want(t, dir+"/f", "text")
 	}
 	close(stop)
