@@ -192,6 +192,9 @@ func (c *recorded) called(rec []byte) {
 	c.r.mu.Unlock()
 }
 
+// rootLookup is the name of a lookup of the root as such.
+const rootLookup = "LOOKUP /"
+
 // callName is the name of a fop, with what tells those of a transaction apart.
 func callName(v proto.Version, proc uint32, body []byte) string {
 	name := fop.Op(proc).String()
@@ -201,6 +204,10 @@ func callName(v proto.Version, proc uint32, body []byte) string {
 	}
 	unlock := false
 	switch r := req.(type) {
+	case *fop.Lookup:
+		if r.GFID.IsRoot() && r.Name == "" {
+			return rootLookup
+		}
 	case *fop.Inodelk:
 		unlock = r.Flock.Type == fop.LockUnlock
 	case *fop.Finodelk:
@@ -292,8 +299,9 @@ type trip struct {
 // trace puts calls in rounds: a call belongs to the round after that of all
 // calls whose replies were there when it was made.
 func (r *recorder) trace(calls []*call, answered time.Time) trip {
-	// Clients ask for free space once in a second, and do not wait for the answer.
-	calls = slices.DeleteFunc(calls, func(c *call) bool { return c.name == fop.OpStatfs.String() })
+	// Clients ask for free space once in a second, and ours for the layout of the
+	// root once in ten; they do not wait for the answers.
+	calls = slices.DeleteFunc(calls, func(c *call) bool { return c.name == fop.OpStatfs.String() || c.name == rootLookup })
 	slices.SortStableFunc(calls, func(a, b *call) int { return a.sent.Compare(b.sent) })
 	round := make([]int, len(calls))
 	tr := trip{calls: len(calls)}

@@ -138,7 +138,7 @@ func (d *distribute) release(ctx context.Context, req fop.Request, fd *fop.Fd) (
 		}
 		return &fop.CommonReply{}, nil
 	}
-	f.list.close(d)
+	f.list.ahead.drop(d.drain)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, s := range d.subs {

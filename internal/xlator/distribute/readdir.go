@@ -10,8 +10,9 @@ import (
 
 // A listing goes through the subvolumes in the order of the volfile; the offset
 // of an entry says which one it came from (fop.EncodeOffset), so that it can go
-// on from any offset. While one subvolume is read, the first entries of the next
-// ones are on their way already.
+// on from any offset. While the caller deals with some entries of one subvolume,
+// those behind them and the first ones of the next subvolumes are on their way
+// already.
 
 // Bounds of what is fetched before it is asked for.
 const (
@@ -23,77 +24,116 @@ const dtDir = fop.ModeDir >> 12
 
 // listing is what is known of the listing of one open directory.
 type listing struct {
+	ahead ahead
 	mu    sync.Mutex
-	ahead map[int]*page // by index of the subvolume: its first entries
 	// The offset of the last entry that was returned, and whether it was the
 	// last one of its subvolume.
 	last uint64
 	end  bool
 }
 
-// page is a request for the first entries of a subvolume. It is of no use once
-// anything was changed through this client: its attributes may be from before.
+// ahead are the requests for entries that nobody has asked for yet, one for each
+// subvolume at most.
+type ahead struct {
+	mu    sync.Mutex
+	pages map[int]*page // by index of the subvolume
+}
+
+// page is a request for entries of a subvolume. It is of no use once anything was
+// changed through this client: its attributes may be from before.
 type page struct {
 	below fop.Pending
+	off   uint64
 	size  uint32
 	keys  *fop.Dict
 	cred  uint32
 	at    time.Time
 
-	changes uint64 // distribute.changes, when it was sent
+	changes uint64 // the count of changes when it was sent
 }
 
-func (p *page) fits(d *distribute, r *fop.Readdirp) bool {
-	return p.changes == d.changes.Load() && p.size == r.Size && p.cred == r.Cred.UID && time.Since(p.at) < aheadAge && p.keys.Equal(r.XData)
-}
-
-// take returns what was fetched ahead of a subvolume, nil if nothing that fits.
-func (l *listing) take(d *distribute, i int, r *fop.Readdirp) fop.Pending {
-	l.mu.Lock()
-	p := l.ahead[i]
-	delete(l.ahead, i)
-	l.mu.Unlock()
+// take returns the request for entries of subvolume i that r asks for from off
+// on, nil if none fits. It leaves the one that does not fit to drain.
+func (a *ahead) take(i int, r *fop.Readdirp, off, changes uint64, drain func(fop.Pending)) fop.Pending {
+	a.mu.Lock()
+	p := a.pages[i]
+	delete(a.pages, i)
+	a.mu.Unlock()
 	if p == nil {
 		return nil
 	}
-	if !p.fits(d, r) {
-		d.drain(p.below)
+	if p.off != off || p.changes != changes || p.size != r.Size || p.cred != r.Cred.UID || time.Since(p.at) >= aheadAge || !p.keys.Equal(r.XData) {
+		drain(p.below)
 		return nil
 	}
 	return p.below
 }
 
+// page is the entries of subvolume i from off on: those that were asked for
+// already, or those that send asks for. The result waits for them.
+func (a *ahead) page(i int, r *fop.Readdirp, off, changes uint64, drain func(fop.Pending), send func() fop.Pending) func() (*fop.ReaddirReply, error) {
+	early := a.take(i, r, off, changes, drain)
+	p := early
+	if early == nil {
+		p = send()
+	}
+	return func() (*fop.ReaddirReply, error) {
+		rep, err := p.Wait()
+		if err != nil && early != nil { // may be over by now
+			rep, err = send().Wait()
+		}
+		entries, _ := rep.(*fop.ReaddirReply)
+		if err == nil && entries == nil {
+			entries = &fop.ReaddirReply{EOF: true}
+		}
+		return entries, err
+	}
+}
+
+// begin sends q to subvolume i, for whoever asks for r from q's offset on later,
+// unless there is such a request already.
+func (a *ahead) begin(ctx context.Context, i int, h fop.Handler, r, q *fop.Readdirp, changes uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pages[i] != nil {
+		return
+	}
+	if a.pages == nil {
+		a.pages = make(map[int]*page)
+	}
+	a.pages[i] = &page{
+		below: fop.Start(context.WithoutCancel(ctx), h, q), off: q.Offset, size: r.Size, keys: r.XData, cred: r.Cred.UID,
+		at: time.Now(), changes: changes,
+	}
+}
+
+// drop leaves all requests to drain.
+func (a *ahead) drop(drain func(fop.Pending)) {
+	a.mu.Lock()
+	pages := a.pages
+	a.pages = nil
+	a.mu.Unlock()
+	for _, p := range pages {
+		drain(p.below)
+	}
+}
+
 // fetch begins to fetch the first entries of the subvolumes behind i.
-func (l *listing) fetch(ctx context.Context, d *distribute, i int, r *fop.Readdirp, f *openFile) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (d *distribute) fetch(ctx context.Context, i int, r *fop.Readdirp, f *openFile) {
 	for j := i + 1; j < len(d.subs) && j <= i+aheadSubvols; j++ {
-		s := d.subs[j]
-		if l.ahead[j] != nil || !f.has(s) {
-			continue
+		if s := d.subs[j]; f.has(s) {
+			f.list.ahead.begin(ctx, j, s, r, d.listRequest(r, s, 0), d.changes.Load())
 		}
-		q := *d.listRequest(r, s)
-		q.Offset = 0
-		if l.ahead == nil {
-			l.ahead = make(map[int]*page)
-		}
-		ctx, changes := context.WithoutCancel(ctx), d.changes.Load()
-		l.ahead[j] = &page{below: s.Start(ctx, &q), size: r.Size, keys: r.XData, cred: r.Cred.UID, at: time.Now(), changes: changes}
 	}
 }
 
 // reset drops what was fetched ahead: the listing begins anew.
 func (l *listing) reset(d *distribute) {
 	l.mu.Lock()
-	ahead := l.ahead
-	l.ahead, l.end = nil, false
+	l.end = false
 	l.mu.Unlock()
-	for _, p := range ahead {
-		d.drain(p.below)
-	}
+	l.ahead.drop(d.drain)
 }
-
-func (l *listing) close(d *distribute) { l.reset(d) }
 
 // drain waits for an answer that nobody wants, behind the present one.
 func (d *distribute) drain(p fop.Pending) {
@@ -107,9 +147,10 @@ func (f *openFile) has(s *subvol) bool {
 	return f.on[s.index] != 0
 }
 
-// listRequest is what a subvolume is asked for.
-func (d *distribute) listRequest(r *fop.Readdirp, s *subvol) *fop.Readdirp {
+// listRequest is what a subvolume is asked for, from off on.
+func (d *distribute) listRequest(r *fop.Readdirp, s *subvol, off uint64) *fop.Readdirp {
 	q := *r
+	q.Offset = off
 	q.XData = r.XData.With(fop.XattrLinkto, fop.Uint(linktoSize))
 	if d.set.Load().readdirOptimize && s != d.firstUp() {
 		q.XData.Set(keyNoDirs, fop.Int(1))
@@ -181,6 +222,9 @@ func (d *distribute) readdirp(ctx context.Context, r *fop.Readdirp) (*fop.Readdi
 				raw = rep.Entries[n-1].Off
 			}
 			end := rep.EOF || n == 0
+			if !end && r.Fd != nil {
+				l.ahead.begin(ctx, i, s, r, d.listRequest(r, s, raw), d.changes.Load())
+			}
 			rep.Entries = d.filter(rep.Entries, lay, s)
 			if k := len(rep.Entries); k > 0 {
 				rep.EOF = end && !f.hasBehind(d, i)
@@ -216,24 +260,11 @@ func (f *openFile) hasBehind(d *distribute, i int) bool {
 
 // listPage asks a subvolume, or takes what was fetched ahead.
 func (d *distribute) listPage(ctx context.Context, r *fop.Readdirp, s *subvol, off uint64, f *openFile) (*fop.ReaddirReply, error) {
-	var below fop.Pending
-	if off == 0 {
-		below = f.list.take(d, s.index, r)
-	}
-	if below == nil {
-		q := d.listRequest(r, s)
-		q.Offset = off
-		below = s.Start(ctx, q)
-	}
+	wait := f.list.ahead.page(s.index, r, off, d.changes.Load(), d.drain, func() fop.Pending { return s.Start(ctx, d.listRequest(r, s, off)) })
 	if r.Fd != nil {
-		f.list.fetch(ctx, d, s.index, r, f)
+		d.fetch(ctx, s.index, r, f)
 	}
-	rep, err := below.Wait()
-	p, _ := rep.(*fop.ReaddirReply)
-	if err == nil && p == nil {
-		p = &fop.ReaddirReply{EOF: true}
-	}
-	return p, err
+	return wait()
 }
 
 // filter leaves of a subvolume's entries those that are shown as its own. The

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/wythefs/wythe/internal/fop"
@@ -24,18 +25,25 @@ import (
 //     log. GlusterFS leaves that out for directories; a request does not say
 //     what it renames, and bricks make nothing of it there.
 //   - Listings with attributes leave out linktos, which stay behind when all
-//     other subvolumes have been removed.
+//     other subvolumes have been removed. What comes next in a listing is on its
+//     way while the caller deals with what came before.
 //   - Offsets of directories, pathinfo and node-uuid pass untouched.
 type single struct {
 	name  string
 	below string // the name of the subvolume
 	child fop.Handler
+
+	changes atomic.Uint64 // counts changes that begin and end; see page
 }
 
 // Reconfigure takes any options: on one subvolume none has an effect.
 func (d *single) Reconfigure(xlator.Options) error { return nil }
 
 func (d *single) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
+	if fop.Changes(req) {
+		d.changes.Add(1)
+		defer d.changes.Add(1)
+	}
 	switch r := req.(type) {
 	case *fop.Mkdir:
 		return d.mkdir(ctx, r)
@@ -43,6 +51,12 @@ func (d *single) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
 		return d.rename(ctx, r)
 	case *fop.Readdirp:
 		return reply(d.readdirp(ctx, r))
+	case *fop.Releasedir:
+		if r.Fd != nil {
+			if a, ok := r.Fd.Set(d, nil).(*ahead); ok {
+				a.drop(drain)
+			}
+		}
 	case *fop.Getxattr:
 		if r.Name == keySubvolStatus {
 			return subvolStatus(), nil
@@ -63,21 +77,53 @@ func (d *single) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
 // have many requests in flight.
 func (d *single) Start(ctx context.Context, req fop.Request) fop.Pending {
 	switch req.(type) {
-	case *fop.Mkdir, *fop.Rename, *fop.Readdirp, *fop.Getxattr, *fop.Fgetxattr:
+	case *fop.Mkdir, *fop.Rename, *fop.Readdirp, *fop.Releasedir, *fop.Getxattr, *fop.Fgetxattr:
 		return fop.Start(ctx, fop.HandlerFunc(d.Do), req)
+	}
+	if fop.Changes(req) {
+		d.changes.Add(1)
+		return change{d, fop.Start(ctx, d.child, req)}
 	}
 	return fop.Start(ctx, d.child, req)
 }
 
+// change is a change that is under way.
+type change struct {
+	d     *single
+	below fop.Pending
+}
+
+func (c change) Wait() (fop.Reply, error) {
+	defer c.d.changes.Add(1)
+	return c.below.Wait()
+}
+
+// drain lets an answer come that nobody wants.
+func drain(p fop.Pending) { go p.Wait() }
+
 func (d *single) readdirp(ctx context.Context, r *fop.Readdirp) (*fop.ReaddirReply, error) {
-	q := *r
-	q.XData = r.XData.With(fop.XattrLinkto, fop.Uint(linktoSize))
-	for {
-		rep, err := fop.Call(ctx, d.child, &q)
-		if err != nil || len(rep.Entries) == 0 {
+	a := new(ahead)
+	if r.Fd != nil {
+		a = r.Fd.GetOrSet(d, func() any { return a }).(*ahead)
+	}
+	if r.Offset == 0 {
+		a.drop(drain)
+	}
+	ask := func(off uint64) *fop.Readdirp {
+		q := *r
+		q.Offset = off
+		q.XData = r.XData.With(fop.XattrLinkto, fop.Uint(linktoSize))
+		return &q
+	}
+	for off := r.Offset; ; {
+		rep, err := a.page(0, r, off, d.changes.Load(), drain, func() fop.Pending { return fop.Start(ctx, d.child, ask(off)) })()
+		if err != nil || rep == nil || len(rep.Entries) == 0 {
 			return rep, err
 		}
 		last := rep.Entries[len(rep.Entries)-1].Off
+		if r.Fd != nil && !rep.EOF {
+			a.begin(ctx, 0, d.child, r, ask(last), d.changes.Load())
+		}
 		kept := rep.Entries[:0]
 		for _, e := range rep.Entries {
 			if !isLinkto(&e.Stat, e.XData) {
@@ -89,7 +135,7 @@ func (d *single) readdirp(ctx context.Context, r *fop.Readdirp) (*fop.ReaddirRep
 		if len(kept) > 0 || rep.EOF {
 			return rep, nil
 		}
-		q.Offset = last
+		off = last
 	}
 }
 

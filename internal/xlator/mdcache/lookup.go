@@ -71,11 +71,8 @@ func (m *mdCache) lookup(ctx context.Context, c *config, r *fop.Lookup) (fop.Rep
 // dirGen returns the number that names in a directory are good for.
 func (m *mdCache) dirGen(dir fop.GFID) uint64 {
 	r := m.object(dir)
-	r.V.mu.Lock()
-	gen := r.V.dirGen
-	r.V.mu.Unlock()
-	r.Release()
-	return gen
+	defer r.Release()
+	return r.V.dirGen.Load()
 }
 
 // serveLookup answers from what is known of g; nil if that is not enough.

@@ -2,6 +2,7 @@ package mdcache
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/wythefs/wythe/internal/fop"
 	"github.com/wythefs/wythe/internal/inodes"
@@ -27,7 +28,7 @@ type object struct {
 
 	// dirGen changes when names in this directory, or who may pass it, can have
 	// changed without a name of it being named. Numbers are never used twice.
-	dirGen uint64
+	dirGen atomic.Uint64
 
 	xver   inodes.Version
 	xattrs []xattr
@@ -71,12 +72,8 @@ func same(a, b *fop.Iatt) bool {
 // object returns what is known of g; Release must follow.
 func (m *mdCache) object(g fop.GFID) *inodes.Ref[object] {
 	r := m.objects.Acquire(g)
-	if o := &r.V; o.dirGen == 0 {
-		o.mu.Lock()
-		if o.dirGen == 0 {
-			o.dirGen = m.gens.Add(1)
-		}
-		o.mu.Unlock()
+	if r.V.dirGen.Load() == 0 {
+		r.V.dirGen.CompareAndSwap(0, m.gens.Add(1))
 	}
 	return r
 }
@@ -175,7 +172,7 @@ func (m *mdCache) void(g fop.GFID, all, names bool) {
 		o.xattrs = nil
 	}
 	if names {
-		o.dirGen = m.gens.Add(1)
+		o.dirGen.Store(m.gens.Add(1))
 	}
 	o.mu.Unlock()
 	r.Release()
@@ -215,7 +212,7 @@ func (m *mdCache) begin(g fop.GFID, w what, st start) change {
 		o.xattrs = nil
 	}
 	if w&aboutNames != 0 {
-		o.dirGen = m.gens.Add(1)
+		o.dirGen.Store(m.gens.Add(1))
 	}
 	o.mu.Unlock()
 	return c
@@ -248,7 +245,7 @@ func (c *change) end(conf *config, post *fop.Iatt) {
 		o.xattrs = nil
 	}
 	if c.what&aboutNames != 0 {
-		o.dirGen = m.gens.Add(1)
+		o.dirGen.Store(m.gens.Add(1))
 	}
 	o.mu.Unlock()
 	c.r.Release()
