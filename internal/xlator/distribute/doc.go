@@ -93,9 +93,10 @@
 //   - A chmod of a file that is being moved keeps the mark of that; a file opened
 //     with O_TRUNC is cut at both places (follow.go, open.go).
 //
-//   - Listings fetch the first entries of the next four subvolumes ahead. Of a
-//     directory they tell gfid and type only: its times are the latest of all
-//     subvolumes.
+//   - Listings fetch what comes next ahead, of the subvolume that is read and of
+//     the four behind it, and do not use it once this client has changed anything
+//     (readdir.go). Of a directory they tell gfid and type only: its times are the
+//     latest of all subvolumes.
 //
 // On one subvolume GlusterFS lets nearly everything pass, and so does single.go.
 //
