@@ -59,6 +59,13 @@ func (b *Brick) fill(req *fop.Dict, t *target) *fop.Dict {
 			if paths := b.paths(t.Obj, t.stat.GFID, t.stat.IsDir()); len(paths) > 0 {
 				out.Set(key, fop.Str(strings.Join(paths, ":")))
 			}
+		case fop.XattrLinkto:
+			// Asked for with every lookup and listing on distributed volumes, and it
+			// counts only on a file whose mode says that it is a linkto, or that it
+			// is being moved; both have this bit.
+			if t.stat.Mode&unix.S_ISVTX != 0 {
+				wanted = append(wanted, key)
+			}
 		default:
 			if isACLText(key) {
 				if text, err := b.aclText(t, key); err == nil && text != "" {

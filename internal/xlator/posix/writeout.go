@@ -7,6 +7,9 @@ package posix
 // already. What is written here and there, or not much of, is left to the kernel,
 // and so is a file without a name.
 const (
+	// writeOutFirst is how much must have come before the first time: what is less is
+	// on disk soon, and often nobody asks for it.
+	writeOutFirst = 64 << 20
 	// writeOutStep is how much must have come since the last time.
 	writeOutStep = 8 << 20
 	// writeOutSlack is how far writes may be out of order: what a client has under
@@ -21,6 +24,7 @@ const (
 type writeOut struct {
 	begun uint64 // what comes before is on its way already, or was not written
 	high  uint64 // where what was written ends
+	going bool   // something was begun
 	busy  bool
 }
 
@@ -28,14 +32,18 @@ type writeOut struct {
 // for nothing. After that no more is begun until busy is false again.
 func (w *writeOut) wrote(off, n uint64) (from, size uint64) {
 	if off > w.high+writeOutSlack || off+writeOutSlack < w.high {
-		w.begun, w.high = off, off
+		w.begun, w.high, w.going = off, off, false
 	}
 	w.high = max(w.high, off+n)
-	if w.busy || w.high < w.begun+writeOutStep+writeOutSlack {
+	least := uint64(writeOutFirst)
+	if w.going {
+		least = writeOutStep
+	}
+	if w.busy || w.high < w.begun+least+writeOutSlack {
 		return 0, 0
 	}
 	from, size = w.begun, w.high-writeOutSlack-w.begun
 	w.begun += size
-	w.busy = true
+	w.going, w.busy = true, true
 	return from, size
 }

@@ -21,15 +21,15 @@ func TestWriteOutDecisions(t *testing.T) {
 	}
 	for name, steps := range map[string][]step{
 		"in sequence": {
-			{0, 6 * mib, 0, 0, false}, {6 * mib, 5 * mib, 0, 0, false}, {11 * mib, mib, 0, 8 * mib, false},
-			{12 * mib, 20 * mib, 0, 0, false}, // as long as that is under way
-			{32 * mib, mib, 8 * mib, 21 * mib, true},
+			{0, 60 * mib, 0, 0, false}, {60 * mib, 7 * mib, 0, 0, false}, {67 * mib, mib, 0, 64 * mib, false},
+			{68 * mib, 20 * mib, 0, 0, false}, // as long as that is under way
+			{88 * mib, mib, 64 * mib, 21 * mib, true}, {89 * mib, 7 * mib, 0, 0, true}, {96 * mib, mib, 85 * mib, 8 * mib, true},
 		},
 		"out of order": {
 			{2 * mib, mib, 0, 0, false}, {0, mib, 0, 0, false}, {mib, mib, 0, 0, false}, {5 * mib, mib, 0, 0, false},
-			{3 * mib, 2 * mib, 0, 0, false}, {6 * mib, 6 * mib, 0, 8 * mib, false},
+			{3 * mib, 2 * mib, 0, 0, false}, {6 * mib, 62 * mib, 0, 64 * mib, false},
 		},
-		"from somewhere on": {{100 * mib, 8 * mib, 0, 0, false}, {108 * mib, 4 * mib, 100 * mib, 8 * mib, false}},
+		"from somewhere on": {{100 * mib, 60 * mib, 0, 0, false}, {160 * mib, 8 * mib, 100 * mib, 64 * mib, false}},
 		"here and there":    {{0, 8 * mib, 0, 0, false}, {100 * mib, 8 * mib, 0, 0, false}, {8 * mib, 8 * mib, 0, 0, false}, {50 * mib, 8 * mib, 0, 0, false}},
 		"over and over":     {{0, 7 * mib, 0, 0, false}, {0, 7 * mib, 0, 0, false}, {0, 7 * mib, 0, 0, false}, {0, 7 * mib, 0, 0, false}},
 	} {
@@ -66,7 +66,7 @@ func dirty(t *testing.T, path string) uint64 {
 // what is written here and there is left to the kernel.
 func TestWriteOut(t *testing.T) {
 	r := newRig(t)
-	const piece, pieces = 1 << 20, 40
+	const piece, pieces = 1 << 20, 100
 	data := make([]byte, piece)
 	write := func(name string, step int) uint64 {
 		g := r.create(fop.RootGFID, name, "")
@@ -80,7 +80,7 @@ func TestWriteOut(t *testing.T) {
 		must(r, &fop.Release{Fd: fd})
 		return r.Brick.outs.begun.Load() - before
 	}
-	if n := write("stream", 1); n != (pieces*piece-writeOutSlack)/writeOutStep {
+	if n := write("stream", 1); n != 1+(pieces*piece-writeOutSlack-writeOutFirst)/writeOutStep {
 		t.Errorf("a stream of %d MiB was begun to be written %d times", pieces, n)
 	}
 	const left = writeOutStep + writeOutSlack
