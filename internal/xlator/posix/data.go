@@ -147,9 +147,6 @@ func (b *Brick) write(r *fop.Write) (*fop.WriteReply, error) {
 			return nil, err
 		}
 	}
-	if !u.direct && !u.sync && !u.append {
-		b.outs.begin(&u, r.Offset, uint64(n))
-	}
 	b.touch(o, u.in, &r.Time, r.Time.Flags&ownTimes)
 	post, err := b.fstatUse(&u)
 	if err != nil {

@@ -21,7 +21,6 @@ type inode struct {
 	handled  bool // the handle was seen in its place
 	unlinked bool // its data is in .glusterfs/unlink
 	fds      int  // open files of clients
-	out      writeOut
 
 	refs       int // guarded by the shard
 	prev, next *inode

@@ -48,7 +48,6 @@ type Brick struct {
 	files  fdCache // of files used without an open, read-write
 	closer closer
 	batch  batcher
-	outs   writeOuts
 	space  spaceCheck
 	closed sync.Once
 }
@@ -131,7 +130,6 @@ func (b *Brick) Reconfigure(o xlator.Options) error {
 func (b *Brick) Close() error {
 	b.closed.Do(func() {
 		b.closer.wait()
-		b.outs.wg.Wait()
 		b.dirs.close()
 		b.files.close()
 		unix.Close(b.meta)
