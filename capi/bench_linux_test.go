@@ -159,7 +159,7 @@ func benchPython(t *testing.T, s *setup) rates {
 // seconds at its end with the real library.
 func benchFio(t *testing.T, s *setup) (r rates) {
 	var jobs strings.Builder
-	fmt.Fprintf(&jobs, "[global]\nvolume=%s\nbrick=%s\nsize=64m\ntime_based=1\nruntime=%s\nthread=1\nsingle-instance=1\nfilename=bench.dat\n", s.v.name, s.v.IP, each())
+	fmt.Fprintf(&jobs, "[global]\nsize=64m\ntime_based=1\nruntime=%s\nthread=1\nfilename=bench.dat\n", each())
 	lines := []struct{ title, rw, how string }{
 		{"write, 64 KiB", "write", "ioengine=gfapi\nbs=64k"},
 		{"read, 64 KiB", "read", "ioengine=gfapi\nbs=64k"},
@@ -171,7 +171,7 @@ func benchFio(t *testing.T, s *setup) (r rates) {
 		{"async randread, 4 KiB, 16 in flight", "randread", "ioengine=gfapi_async\nbs=4k\niodepth=16"},
 	}
 	for i, l := range lines {
-		fmt.Fprintf(&jobs, "[j%d]\nstonewall\nrw=%s\n%s\n", i, l.rw, l.how)
+		fmt.Fprintf(&jobs, "[j%d]\nstonewall\nrw=%s\n%s\nvolume=%s\nbrick=%s\nsingle-instance=1\n", i, l.rw, l.how, s.v.name, s.v.IP)
 	}
 	file := s.v.write(t, "bench.fio", jobs.String())
 	out := s.v.run(t, s.command(t, "sh", "-c", `cd "$0" && exec fio --output-format=json "$@"`, s.v.Dir, file)...)
