@@ -61,7 +61,7 @@ type distribute struct {
 	names   names
 	opens   atomic.Uint64 // counts opens of files and new destinations, see openFile
 	changes atomic.Uint64 // counts changes that begin and end; see page
-	late    sync.WaitGroup
+	late    xlator.Behind
 
 	mu    sync.Mutex
 	heard int   // subvolumes that said whether they are up
@@ -269,11 +269,7 @@ func asSu(x *fop.Dict) fop.Header { return fop.Header{Cred: su(""), XData: x} }
 
 // behind runs f after the answer; Close waits for it.
 func (d *distribute) behind(ctx context.Context, f func(context.Context)) {
-	d.late.Add(1)
-	go func() {
-		defer d.late.Done()
-		f(context.WithoutCancel(ctx))
-	}()
+	d.late.Go(func() { f(context.WithoutCancel(ctx)) })
 }
 
 // each begins the request that mk makes for every one of subs and waits for

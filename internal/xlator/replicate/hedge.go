@@ -174,7 +174,7 @@ func (h *hedge) fire() {
 		h.mu.Unlock()
 		return
 	}
-	r.behind.Add(1) // while the first request is under way, so before Close
+	r.behind.Add()
 	defer r.behind.Done()
 	r.hedging.Add(1)
 	defer r.hedging.Add(-1)

@@ -65,7 +65,7 @@ type replicate struct {
 	fixed   fixed
 
 	// What goes on behind the fops, and the context that ends it.
-	behind sync.WaitGroup
+	behind xlator.Behind
 	life   context.Context
 	die    context.CancelFunc
 }
