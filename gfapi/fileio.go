@@ -365,8 +365,15 @@ func (f *File) ReadDir(n int) (list []fs.DirEntry, err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		l := &f.list
+		// A listing ends with the brick that it reads. As long as nothing of it was
+		// given out it can begin anew, with another copy.
+		again := l.off == 0
 		for !l.eof && (n <= 0 || len(l.pending) < n) {
 			if err := f.more(ctx, l); err != nil {
+				if again && l.off != 0 && errors.Is(err, syscall.ENOTCONN) {
+					*l, again = listing{}, false
+					continue
+				}
 				if len(l.pending) > 0 {
 					list, l.pending = l.pending, nil
 				}

@@ -400,8 +400,17 @@ func (w *writer) check(name string) error {
 // list compares the names. While copies are healed a name may be there twice: the
 // self-heal daemon makes a file that only points to another subvolume first, and
 // says that it is one only afterwards. GlusterFS's own clients show it, too.
+//
+// A listing of GlusterFS's client ends with the brick that it reads, so it is begun
+// anew then; ours has to bring it to its end.
 func (w *writer) list(once bool) error {
 	got, err := w.do("list %s", w.dir)
+	for range 2 {
+		if err == nil || !strings.HasPrefix(w.name, "theirs") || !strings.Contains(err.Error(), "ENOTCONN") {
+			break
+		}
+		got, err = w.do("list %s", w.dir)
+	}
 	if err != nil {
 		return err
 	}
