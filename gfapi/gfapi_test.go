@@ -612,6 +612,46 @@ func TestReadDir(t *testing.T) {
 	fails(t, err, syscall.EISDIR)
 }
 
+// TestReadDirAnew: a listing whose brick goes away begins anew, unless some of it
+// was given out, and does not go on for ever.
+func TestReadDirAnew(t *testing.T) {
+	disk := mem.NewFS(nil)
+	lost := 0 // so many requests to go on with a listing fail from now on
+	v := mountHandler(t, fop.HandlerFunc(func(ctx context.Context, req fop.Request) (fop.Reply, error) {
+		if r, ok := req.(*fop.Readdirp); ok && r.Offset != 0 && lost > 0 {
+			lost--
+			return nil, syscall.ENOTCONN
+		}
+		return disk.Do(ctx, req)
+	}))
+	for i := range 1000 {
+		must(t, v.WriteFile(fmt.Sprint("f", i), nil, 0o644))
+	}
+	lost = 1
+	if list, err := v.ReadDir("."); len(list) != 1000 || err != nil {
+		t.Errorf("%d entries, %v", len(list), err)
+	}
+	lost = 2
+	_, err := v.ReadDir(".")
+	fails(t, err, syscall.ENOTCONN)
+	f, err := v.Open(".")
+	must(t, err)
+	defer f.Close()
+	first, err := f.ReadDir(10)
+	must(t, err)
+	lost = 1
+	rest, err := f.ReadDir(-1)
+	fails(t, err, syscall.ENOTCONN)
+	if n := len(first) + len(rest); n >= 1000 {
+		t.Errorf("%d entries in spite of that", n)
+	}
+	more, err := f.ReadDir(-1)
+	must(t, err)
+	if n := len(first) + len(rest) + len(more); n != 1000 {
+		t.Errorf("%d entries in all", n)
+	}
+}
+
 func TestTrees(t *testing.T) {
 	v := memVolume(t)
 	must(t, v.MkdirAll("a/b/c/d", 0o755))
