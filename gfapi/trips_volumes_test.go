@@ -70,7 +70,7 @@ func (b *farBrick) Do(ctx context.Context, req fop.Request) (fop.Reply, error) {
 	default:
 		b.note(req.Op().String())
 	}
-	time.Sleep(round)
+	time.Sleep(round) // on the clock of the test
 	return b.next.Do(ctx, req)
 }
 
@@ -198,7 +198,7 @@ func (v *farVolume) measure(what string, do func() error) string {
 		v.t.Errorf("%s: %v", what, err)
 	}
 	rounds := time.Since(begin).Round(round/10).Seconds() / round.Seconds()
-	time.Sleep(5 * time.Second)
+	afterwards()
 	synctest.Wait()
 	var w strings.Builder
 	fmt.Fprintf(&w, "%s: %.4g in a row\n", what, rounds)
@@ -239,6 +239,10 @@ func TestRoundTripsOnVolumes(t *testing.T) {
 	})
 }
 
+// afterwards lets pass, on the clock of the test, what clients put off: the end of
+// a transaction, or of a lock that is kept.
+func afterwards() { time.Sleep(5 * time.Second) }
+
 func tripsOf(t *testing.T, pairs int) string {
 	far, v, end := newFarVolume(t, pairs)
 	defer end()
@@ -251,8 +255,8 @@ func tripsOf(t *testing.T, pairs int) string {
 	var w strings.Builder
 	do := func(what string, f func() error) {
 		v.Stat("d/sub")
-		time.Sleep(5 * time.Second) // until what is put off is done
-		v.Stat("d/sub")             // the directory is known
+		afterwards()
+		v.Stat("d/sub") // the directory is known
 		v.Stat("d/dir2")
 		synctest.Wait()
 		for _, b := range far.bricks {
@@ -342,12 +346,12 @@ func (v *farVolume) pairNames(vol *Volume) (same, other string) {
 		f, err := vol.Create(name)
 		must(v.t, err)
 		f.Close()
-		time.Sleep(5 * time.Second)
+		afterwards()
 		for _, b := range v.bricks {
 			b.take()
 		}
 		must(v.t, vol.Remove(name))
-		time.Sleep(5 * time.Second)
+		afterwards()
 		return v.pair("UNLINK")
 	}
 	at := func(name string) int { // by what its unlink would be asked of
@@ -355,7 +359,7 @@ func (v *farVolume) pairNames(vol *Volume) (same, other string) {
 			b.take()
 		}
 		vol.Chmod(name, 0o644)
-		time.Sleep(5 * time.Second)
+		afterwards()
 		return v.pair("SETATTR")
 	}
 	f1, f2 := at("d/f1"), at("d/f2")

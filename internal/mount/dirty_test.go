@@ -63,6 +63,8 @@ func (c *slowClient) Do(ctx context.Context, req fop.Request) (fop.Reply, error)
 		q := *r
 		q.Fd = c.own(r.Fd)
 		req = &q
+		// A brick takes its time, each write another, so that some are under way
+		// whenever the graph changes.
 		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
 		if bytes.HasPrefix(r.Data, []byte("full")) {
 			return nil, syscall.ENOSPC
@@ -149,7 +151,7 @@ func TestSwitchWhileDirty(t *testing.T) {
 		text := dirtyVolume(n % 3)
 		src.set(text, nil)
 		until(t, "the graph changed", func() bool { return s.Volfile() == text })
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // for some writes through this graph
 	}
 	close(stop)
 	wg.Wait()

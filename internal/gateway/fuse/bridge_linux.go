@@ -21,7 +21,9 @@ import (
 // Most requests wait for the bricks whatever the caller's signals: a mkdir that
 // says EINTR and is done all the same helps nobody. Waits for locks end.
 type bridge struct {
-	fuse.RawFileSystem // what is not implemented below: ENOSYS
+	// Requests that no volume can serve (BMAP, IOCTL, POLL and what the kernel may
+	// think of yet) get ENOSYS, on which the kernel stops asking.
+	fuse.RawFileSystem
 
 	cfg    *Config
 	v      *volume.Volume

@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -329,13 +328,21 @@ func unlinkOpenCase(s *suite) {
 	s.contents(fd, "STILL here")
 	s.release(fd)
 	// Clients do not wait for the answer to a release.
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		_, err = fop.Call(s.ctx, s.h, &fop.Lookup{Header: s.head(), GFID: fd.GFID})
-		if slices.Contains(gone, fop.Errno(err)) || time.Now().After(deadline) {
-			break
-		}
+	s.vanishes("lookup after the last release", func() error {
+		_, err := fop.Call(s.ctx, s.h, &fop.Lookup{Header: s.head(), GFID: fd.GFID})
+		return err
+	})
+}
+
+// vanishes holds that what asks for an object fails because it is gone, a moment
+// after the last release at the latest: clients do not wait for its answer, so that
+// there is nothing to wait for but this.
+func (s *suite) vanishes(what string, ask func() error) {
+	err := ask()
+	for limit := time.Now().Add(5 * time.Second); err == nil && time.Now().Before(limit); err = ask() {
+		time.Sleep(time.Millisecond)
 	}
-	s.fails(err, "lookup after the last release", gone...)
+	s.fails(err, what, gone...)
 }
 
 func renameCase(s *suite) {
@@ -360,13 +367,10 @@ func renameCase(s *suite) {
 		s.Errorf("after rename over a file: %+v", a)
 	}
 	// A release that nobody waits for keeps it for a moment.
-	for limit := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		_, err = fop.Call(s.ctx, s.h, &fop.Stat{Header: s.head(), GFID: victim})
-		if err != nil || time.Now().After(limit) {
-			break
-		}
-	}
-	s.fails(err, "stat of a file renamed over", gone...)
+	s.vanishes("stat of a file renamed over", func() error {
+		_, err := fop.Call(s.ctx, s.h, &fop.Stat{Header: s.head(), GFID: victim})
+		return err
+	})
 
 	// A directory keeps what is in it.
 	e := s.mkdir(d1, "e")

@@ -203,11 +203,7 @@ func (m *mount) settle() {
 // waitUp waits until a subvolume is up, or down.
 func (m *mount) waitUp(i int, up bool) {
 	m.t.Helper()
-	for end := time.Now().Add(20 * time.Second); m.subs[i].isUp() != up; time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			m.t.Fatalf("subvolume %d does not become up=%v", i, up)
-		}
-	}
+	testenv.Wait(m.t, 20*time.Second, fmt.Sprintf("subvolume %d is up=%v", i, up), func() bool { return m.subs[i].isUp() == up })
 }
 
 func (m *mount) lookup(parent fop.GFID, name string) (*fop.LookupReply, error) {
