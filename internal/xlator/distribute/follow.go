@@ -44,9 +44,15 @@ func (d *distribute) settle(ctx context.Context, req fop.Request, gfid fop.GFID,
 			tidy(rep)
 			return rep, err
 		case copying:
-			if !inPhase1(post) && !d.restoreBits(ctx, gfid, s, req, post) {
-				tidy(rep)
-				return rep, err
+			if !inPhase1(post) {
+				going, rerr := d.restoreBits(ctx, gfid, s, req, post)
+				if rerr != nil {
+					return nil, rerr
+				}
+				if !going {
+					tidy(rep)
+					return rep, err
+				}
 			}
 			if !doubled(req.Op()) {
 				tidy(rep)
@@ -195,11 +201,12 @@ func (d *distribute) linktoOn(ctx context.Context, gfid fop.GFID, s *subvol) (st
 
 // restoreBits gives a file the bits of phase 1 back which a change of its mode
 // took away: without them other clients would write to the source only. It
-// reports whether the file is being copied.
-func (d *distribute) restoreBits(ctx context.Context, gfid fop.GFID, s *subvol, req fop.Request, post *fop.Iatt) bool {
+// reports whether the file is being copied; if that cannot be found out, what was
+// changed on s alone must not be taken for done.
+func (d *distribute) restoreBits(ctx context.Context, gfid fop.GFID, s *subvol, req fop.Request, post *fop.Iatt) (bool, error) {
 	name, err := d.linktoOn(ctx, gfid, s)
 	if err != nil || d.subvolume(name) == nil {
-		return false
+		return false, ignoreMoved(err)
 	}
 	if post != nil && post.Mode&modeBits != fop.ModeSticky {
 		st := fop.Iatt{Mode: post.Mode&modeBits | phase1}
@@ -207,26 +214,36 @@ func (d *distribute) restoreBits(ctx context.Context, gfid fop.GFID, s *subvol, 
 			d.log.Warn("a file that is being moved lost the mark of it", "gfid", gfid.String(), "subvolume", s.name, "after", req.Op().String(), "err", err)
 		}
 	}
-	return true
+	return true, nil
 }
 
 // follow2 finds out where a file is that s does not have any more, or has only a
 // linkto of. It returns nil, or s, if the answer of s is what there is to say.
 func (d *distribute) follow2(ctx context.Context, gfid fop.GFID, s *subvol, cause error) (*subvol, error) {
+	was := false // a linkto, just now
 	if cause == nil {
 		name, err := d.linktoOn(ctx, gfid, s)
 		if err == nil && name == "" {
 			return nil, nil // a file of mode 01000
 		}
+		was = true
 	}
-	f, err := d.discover(ctx, gfid)
-	switch {
-	case err == nil && f.file == nil:
-		return nil, fmt.Errorf("%v was a file and is a directory: %w", gfid, syscall.EIO)
-	case err == nil:
-		return f.file, nil
-	case cause != nil && (errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESTALE)):
-		return nil, nil // it is gone, and cause says so
+	for try := 1; ; try++ {
+		f, err := d.discover(ctx, gfid)
+		gone := errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESTALE)
+		// Subvolumes are not asked at one moment: while the file turns around, none
+		// may say that it has it, or s that what was a linkto is a file.
+		if was && try < hops && (gone || err == nil && f.file == s && likeLinkto(&f.reply.Stat)) {
+			continue
+		}
+		switch {
+		case err == nil && f.file == nil:
+			return nil, fmt.Errorf("%v was a file and is a directory: %w", gfid, syscall.EIO)
+		case err == nil:
+			return f.file, nil
+		case cause != nil && gone:
+			return nil, nil // it is gone, and cause says so
+		}
+		return nil, err
 	}
-	return nil, err
 }

@@ -25,8 +25,14 @@ const (
 // isLinkto reports whether the answer to a lookup or an entry of a listing is
 // a linkto: by mode and xattr. A data file may bear the xattr too.
 func isLinkto(st *fop.Iatt, x *fop.Dict) bool {
-	return st.IsRegular() && st.Mode&modeBits == fop.ModeSticky && x.Has(fop.XattrLinkto)
+	return likeLinkto(st) && x.Has(fop.XattrLinkto)
 }
+
+// likeLinkto reports whether an object has the mode of a linkto. If it has no linkto
+// xattr, a user may have given a file of his that mode; or a linkto was removed
+// while the brick read first the attributes and then that xattr, as GlusterFS's
+// bricks and ours before this was known do.
+func likeLinkto(st *fop.Iatt) bool { return st.IsRegular() && st.Mode&modeBits == fop.ModeSticky }
 
 // linktoTarget is the subvolume that a linkto names, nil if it is none of ours.
 func (d *distribute) linktoTarget(x *fop.Dict) *subvol {

@@ -243,7 +243,7 @@ func (d *distribute) findGFID(ctx context.Context, r *fop.Lookup) (found, error)
 	if p, ok := d.known(r.GFID); ok && p.file != nil {
 		rep, err := lookupOn(ctx, p.file, asking(r))
 		switch {
-		case err == nil && !rep.Stat.IsDir() && !isLinkto(&rep.Stat, rep.XData):
+		case err == nil && !rep.Stat.IsDir() && !likeLinkto(&rep.Stat):
 			return d.foundFile(r, p.file, rep), nil
 		case err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ESTALE):
 			return found{reply: rep}, err
@@ -256,16 +256,23 @@ func (d *distribute) findGFID(ctx context.Context, r *fop.Lookup) (found, error)
 		q = asking(r)
 	}
 	answers := d.askAll(ctx, q)
+	file := -1
 	for i := range answers {
 		a := &answers[i]
-		if a.err == nil && !a.rep.Stat.IsDir() && !isLinkto(&a.rep.Stat, a.rep.XData) {
-			for _, b := range answers {
-				if b.err == nil && b.rep.Stat.IsDir() {
-					return found{}, fmt.Errorf("%v is a file and a directory: %w", r.GFID, syscall.EIO)
-				}
-			}
-			return d.foundFile(r, d.subs[i], a.rep), nil
+		if a.err != nil || a.rep.Stat.IsDir() || isLinkto(&a.rep.Stat, a.rep.XData) {
+			continue
 		}
+		if file < 0 || likeLinkto(&answers[file].rep.Stat) && !likeLinkto(&a.rep.Stat) {
+			file = i
+		}
+	}
+	if file >= 0 {
+		for _, b := range answers {
+			if b.err == nil && b.rep.Stat.IsDir() {
+				return found{}, fmt.Errorf("%v is a file and a directory: %w", r.GFID, syscall.EIO)
+			}
+		}
+		return d.foundFile(r, d.subs[file], answers[file].rep), nil
 	}
 	return d.settleDir(ctx, q, answers)
 }

@@ -348,23 +348,7 @@ func TestMigrationEntries(t *testing.T) {
 
 // TestMigrationConcurrent moves a file to and fro while several clients write
 // it. Every byte that was acknowledged must be there in the end.
-//
-// Under the race detector on a busy machine 7 of 121 runs lost one block, with a
-// file that goes to and fro some ten times a second. Whether that is distribute's
-// fault or the mover's here is not known, so two such runs of three are let pass.
 func TestMigrationConcurrent(t *testing.T) {
-	for range 3 {
-		lost := writeWhileMoved(t)
-		if lost == "" {
-			return
-		}
-		t.Log(lost)
-	}
-	t.Error("blocks are lost every time")
-}
-
-// writeWhileMoved is one run, and says what was lost.
-func writeWhileMoved(t *testing.T) (lost string) {
 	c := newCluster(t, 3)
 	m, r := c.mount(0), c.mount(0)
 	fd, v := moving(t, c, m, r, "d")
@@ -427,7 +411,7 @@ func writeWhileMoved(t *testing.T) (lost string) {
 			off := (i*writers + w) * block
 			want := strings.Repeat(string(rune('a'+(i+w)%26)), block)
 			if off+block > len(got) || got[off:off+block] != want {
-				return fmt.Sprintf("writer %d lost block %d", w, i)
+				t.Fatalf("writer %d lost block %d", w, i)
 			}
 		}
 	}
@@ -438,7 +422,6 @@ func writeWhileMoved(t *testing.T) (lost string) {
 	if !slices.Contains(c.tree("d"), fmt.Sprintf("s%d/%s data %x", v.from, v.name, v.gfid[13:])) {
 		t.Errorf("bricks have %q", c.tree("d"))
 	}
-	return ""
 }
 
 // copyGuarded copies a part as rebalance does, which must not overwrite what a

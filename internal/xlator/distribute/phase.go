@@ -45,7 +45,7 @@ func phaseOf(pre, post *fop.Iatt, errno syscall.Errno) phase {
 		return settled
 	}
 	switch {
-	case post != nil && post.IsRegular() && post.Mode&modeBits == fop.ModeSticky:
+	case post != nil && likeLinkto(post):
 		return moved
 	case inPhase1(post), inPhase1(pre):
 		return copying

@@ -4,6 +4,7 @@ package posix
 
 import (
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -16,6 +17,10 @@ type target struct {
 	brickfs.Obj
 	stat *fop.Iatt
 	in   *inode // may be nil
+
+	// gone says that the object was removed while its xattrs were read: without
+	// them the attributes must not be told, for a linkto would look like a file.
+	gone bool
 }
 
 // What list-xattr leaves out.
@@ -37,7 +42,7 @@ func (b *Brick) fill(req *fop.Dict, t *target) *fop.Dict {
 	}
 	out := fop.NewDict()
 	var few [16]string
-	wanted, globs := few[:0], false
+	wanted, globs, linkto := few[:0], false, false
 	list := false
 	for _, p := range req.Pairs() {
 		switch key := p.Key; key {
@@ -64,7 +69,7 @@ func (b *Brick) fill(req *fop.Dict, t *target) *fop.Dict {
 			// counts only on a file whose mode says that it is a linkto, or that it
 			// is being moved; both have this bit.
 			if t.stat.Mode&unix.S_ISVTX != 0 {
-				wanted = append(wanted, key)
+				wanted, linkto = append(wanted, key), true
 			}
 		default:
 			if isACLText(key) {
@@ -85,18 +90,39 @@ func (b *Brick) fill(req *fop.Dict, t *target) *fop.Dict {
 		b.fillMatching(wanted, list, t, out)
 	default:
 		for _, key := range wanted {
-			if v, err := b.attrs.Value(t.Obj, key); err == nil {
+			v, err := b.attrs.Value(t.Obj, key)
+			if err == nil {
 				out.Set(key, fop.Bytes(v))
 			}
+			t.gone = t.gone || err == syscall.ENOENT
 		}
 	}
+	if linkto && !t.gone && !out.Has(fop.XattrLinkto) && t.stat.IsRegular() && t.stat.Mode&0o7777 == fop.ModeSticky {
+		b.linktoAgain(t, out)
+	}
 	return out
+}
+
+// linktoAgain looks once more at what has the mode of a linkto and no such xattr.
+// It may be one that is being made in the place of the one whose attributes were
+// read; what has a gfid is complete.
+func (b *Brick) linktoAgain(t *target, out *fop.Dict) {
+	if g, err := b.gfidOf(t.Obj); err != nil || g != t.stat.GFID {
+		t.gone = true
+		return
+	}
+	v, err := b.attrs.Value(t.Obj, fop.XattrLinkto)
+	if err == nil {
+		out.Set(fop.XattrLinkto, fop.Bytes(v))
+	}
+	t.gone = err == syscall.ENOENT
 }
 
 // fillMatching answers patterns from the list of the object's attributes.
 func (b *Brick) fillMatching(wanted []string, list bool, t *target, out *fop.Dict) {
 	names, err := b.attrs.List(t.Obj)
 	if err != nil {
+		t.gone = err == syscall.ENOENT
 		return
 	}
 	for _, name := range names {
@@ -119,9 +145,11 @@ func (b *Brick) fillMatching(wanted []string, list bool, t *target, out *fop.Dic
 			}
 		}
 		if match && !out.Has(name) {
-			if v, err := b.attrs.Value(t.Obj, name); err == nil {
+			v, err := b.attrs.Value(t.Obj, name)
+			if err == nil {
 				out.Append(name, fop.Bytes(v))
 			}
+			t.gone = t.gone || err == syscall.ENOENT
 		}
 	}
 }

@@ -60,7 +60,11 @@ func (b *Brick) lookup(r *fop.Lookup) (*fop.LookupReply, error) {
 		b.attrs.Remove(o, "trusted.glusterfs.protect.writes")
 	}
 	reply.Stat = b.iattOf(o, &st, in)
-	reply.XData = b.fill(r.XData, &target{Obj: o, stat: &reply.Stat, in: in})
+	t := target{Obj: o, stat: &reply.Stat, in: in}
+	reply.XData = b.fill(r.XData, &t)
+	if t.gone {
+		return b.lookupMissing(dir, syscall.ENOENT)
+	}
 	if b.opt.Load().pgfid && !isDir(&st) {
 		b.attrs.Set(o, pgfidKey(dir.gfid), []byte{0, 0, 0, 1}, unix.XATTR_CREATE)
 	}
@@ -130,7 +134,11 @@ func (b *Brick) lookupGFID(r *fop.Lookup) (*fop.LookupReply, error) {
 	p.in = b.inodes.get(r.GFID)
 	defer b.leave(&p)
 	reply := &fop.LookupReply{Stat: b.iattOf(p.Obj, &p.st, p.in)}
-	reply.XData = b.fill(r.XData, &target{Obj: p.Obj, stat: &reply.Stat, in: p.in})
+	t := target{Obj: p.Obj, stat: &reply.Stat, in: p.in}
+	reply.XData = b.fill(r.XData, &t)
+	if t.gone {
+		return nil, syscall.ENOENT
+	}
 	return reply, nil
 }
 

@@ -208,7 +208,10 @@ func (b *Brick) describe(l *listing, e *fop.Dirent) {
 	}
 	e.Stat = b.iattOf(o, &st, in)
 	e.Ino = e.Stat.Ino
-	e.XData = b.fill(l.xdata, &target{Obj: o, stat: &e.Stat, in: in})
+	t := target{Obj: o, stat: &e.Stat, in: in}
+	if e.XData = b.fill(l.xdata, &t); t.gone {
+		e.Stat, e.XData, e.Ino = fop.Iatt{}, nil, ^uint64(0)
+	}
 }
 
 // needsHandle reports whether a directory's handle has to be looked at. Unlike
