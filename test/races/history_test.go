@@ -58,19 +58,27 @@ func spread(shape string) bool {
 // calls of a mix are as if one after the other. On distributed volumes GlusterFS
 // locks no name in LINK, and in a RENAME of a directory only its subvolumes one after
 // the other: two of its own clients break "link" and "move" there. In "rename-unlink"
-// two of them may wait for each other for ever, and in "rename" one of them and one of
-// ours did, once in four runs of all on 2 × 2 of its bricks; nobody knows whose fault
-// that is. With -races.mix and -races.real they can be watched.
+// two of them may wait for each other for ever. With -races.mix and -races.real they
+// can be watched.
 func promised(m mix, shape, pair string) bool {
 	switch m.name {
 	case "link", "move":
 		return !spread(shape)
-	case "rename":
-		return !spread(shape) || pair == "ours+ours"
 	case "rename-unlink":
 		return !spread(shape) || pair == "ours+ours"
 	}
 	return true
+}
+
+// mayWait tells whether clients of a pair may wait for each other for ever. On a
+// distributed volume a rename locks the files that it is about, then the names, and a
+// brick has a RENAME over a file wait while another client holds a lock on that one. So
+// if the name gets another file when the first client has its locks, and a second one
+// locks that file and waits for the name, both wait. Two clients of GlusterFS on its
+// own bricks did so in 2 of 12 runs of "rename" on 2 × 2, one of each kind in 1 of 16.
+// Ours take the same locks in the same order.
+func mayWait(m mix, shape, pair string) bool {
+	return m.name == "rename" && spread(shape) && pair != "ours+ours"
 }
 
 // tolerated is how many of the short form's histories may be bad all the same.
@@ -247,8 +255,9 @@ func overlaps(history []porcupine.Operation) (n int) {
 }
 
 // run makes and checks many histories and returns what is wrong with the first
-// bad ones and how many there were.
-func run(t *testing.T, m mix, clients []client, histories int, fresh func(i int) string) (bad int, first string) {
+// bad ones and how many there were. If renew is not nil, clients may wait for each
+// other once; then it makes others.
+func run(t *testing.T, m mix, clients []client, histories int, fresh func(i int) string, renew func() []client) (bad int, first string) {
 	t.Helper()
 	if *flagHistories > 0 {
 		histories = *flagHistories
@@ -261,7 +270,13 @@ func run(t *testing.T, m mix, clients []client, histories int, fresh func(i int)
 	for i := range histories {
 		h, stuck := record(m, clients, fresh(i), seed+uint64(i))
 		if stuck != "" {
-			t.Fatalf("%s: history %d, seed %d: %s\n%s", m.name, i, seed+uint64(i), stuck, list(h))
+			if renew == nil {
+				t.Fatalf("%s: history %d, seed %d: %s\n%s", m.name, i, seed+uint64(i), stuck, list(h))
+			}
+			what, _, _ := strings.Cut(stuck, "\n") // and the goroutines
+			t.Logf("%s: history %d, seed %d: %s", m.name, i, seed+uint64(i), what)
+			clients, renew = renew(), nil // the others hang
+			continue
 		}
 		together += overlaps(h)
 		if ok, text := check(m, h); !ok {

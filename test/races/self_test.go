@@ -175,7 +175,7 @@ func TestHarness(t *testing.T) {
 				defer dir.mu.Unlock()
 				dir.s, dir.v = entries{}, 0
 				return ""
-			})
+			}, nil)
 			if c.fault == "" && bad > 0 {
 				t.Errorf("%d bad histories of a sound directory: %s", bad, first)
 			}

@@ -130,13 +130,17 @@ func TestRaces(t *testing.T) {
 					if *flagMix != "" && *flagMix != m.name || *flagMix == "" && !promised(m, s.name, p.name) {
 						continue
 					}
+					var renew func() []client
+					if mayWait(m, s.name, p.name) {
+						renew = func() []client { clients = p.make(t, v); return clients }
+					}
 					bad, first := run(t, m, clients, 12, func(i int) string {
 						dir := fmt.Sprintf("%s-%s-%d", p.name, m.name, i)
 						if err := clients[0].prepare(dir); err != nil {
 							t.Fatal(err)
 						}
 						return dir
-					})
+					}, renew)
 					if allowed := tolerated(m, s.name, ours); bad > allowed {
 						t.Errorf("%s: %d bad histories, %d are allowed; the first: %s", m.name, bad, allowed, first)
 					}
