@@ -212,18 +212,8 @@ func startRemote(t testing.TB, s *server, words ...string) *remote {
 	t.Helper()
 	words = append(words, s.node.IP, "24007", s.volume)
 	cmd := s.node.Command(t.Context(), "env", words...)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := testenv.Talk(t, cmd)
 	r := &remote{cmd: cmd, in: in, out: bufio.NewReaderSize(out, 1<<20)}
 	t.Cleanup(func() { r.Close() })
 	return r

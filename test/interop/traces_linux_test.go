@@ -248,18 +248,8 @@ func startTheirs(t testing.TB, g *testenv.Glusterd, volume, vf string) *program 
 		t.Fatal(err)
 	}
 	cmd := g.Command(context.Background(), exe, volume, file, "/var/log/glusterfs/"+name+".log")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := testenv.Talk(t, cmd)
 	t.Cleanup(func() {
 		in.Close()
 		cmd.Wait()

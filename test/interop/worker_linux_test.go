@@ -106,18 +106,8 @@ type worker struct {
 func startWorker(t testing.TB, n *testenv.Node, dir string) *worker {
 	t.Helper()
 	cmd := again(n, "worker", strings.TrimPrefix(dir, n.Path("/")))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := testenv.Talk(t, cmd)
 	w := &worker{cmd: cmd, in: in, enc: gob.NewEncoder(in), dec: gob.NewDecoder(out)}
 	t.Cleanup(func() { w.Close() })
 	return w

@@ -79,18 +79,8 @@ func (l *lab) startCluster(t *testing.T) func(what string, brick int) {
 		t.Fatal(err)
 	}
 	cmd := l.node.Command(context.Background(), "env", roleVar+"=cluster", exe, filepath.Join(l.dir, "up"), l.node.IP)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd.Stderr = l.log(t, "cluster")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := testenv.Talk(t, cmd)
 	t.Cleanup(func() {
 		in.Close()
 		_ = cmd.Wait()

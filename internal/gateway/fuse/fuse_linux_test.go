@@ -196,17 +196,7 @@ func served(t testing.TB, c *manage.Cluster, edit ...func(*Config)) (*exec.Cmd, 
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), serveVar+"="+string(text))
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := testenv.Talk(t, cmd)
 	t.Cleanup(func() {
 		in.Close()
 		cmd.Wait()

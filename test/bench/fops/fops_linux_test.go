@@ -95,17 +95,7 @@ func brick(t testing.TB) (pid int, port, path, url string) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), brickDir+"="+filepath.Join(testenv.LoopFS(t, "xfs", 4096), "up"))
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := testenv.Talk(t, cmd)
 	t.Cleanup(func() {
 		in.Close()
 		cmd.Wait()
